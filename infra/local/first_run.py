@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from gitops.airflow.client import Access, load_access
+from gitops.dvc import parameters
 from gitops.paths import MAIN
 from gitops.release import settings
 from gitops.release.load import load_state
@@ -337,12 +336,15 @@ class FirstRun:
 
     def _data(self, commit: str) -> Mapping[str, Any]:
         """Return the section `data` of the parameters of a commit."""
-        content = self._origin.repository.read(commit, "params.yaml")
+        repository = self._origin.repository
         try:
-            data = yaml.safe_load(content or b"")["data"]
+            data = parameters.read(repository.read(commit, "params.yaml") or b"")["data"]
+            schema = repository.read(commit, parameters.SCHEMA)
+            known = parameters.sources(parameters.load_schema(schema)) if schema else []
+            data = parameters.for_source(data, data["source"], known)
             if data["source"] == "synthetic":
                 _drawing_options(data["synthetic"])
-        except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        except (parameters.FaultError, AttributeError, KeyError, TypeError) as error:
             raise EngineError(
                 f"params.yaml: not valid in {commit[:12]} on main of visage; see .venv/bin/gitops check"
             ) from error

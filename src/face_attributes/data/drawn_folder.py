@@ -127,8 +127,9 @@ def _renderer_digest() -> str:
 
 def _draw_chunk(params: SyntheticParams, images: Path, indices: list[int]) -> int:
     columns = population.sample(params.seed, indices, params.marginals)
-    for position, index in enumerate(indices):
-        attributes = {name: bool(columns[name][position]) for name in population.DRAWN_ATTRIBUTES}
+    shown = zip(*(columns[name].tolist() for name in population.DRAWN_ATTRIBUTES), strict=True)
+    for index, row in zip(indices, shown, strict=True):
+        attributes = dict(zip(population.DRAWN_ATTRIBUTES, row, strict=True))
         image = render(params.seed, index, attributes, params)
         quality = int(RandomStreams(params.seed, index).of("jpeg").integers(78, 96))
         _, data = cv2.imencode(

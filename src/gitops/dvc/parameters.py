@@ -180,12 +180,12 @@ def faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
     if not known:
         return _faults(schema, document)
     chosen = _at(document, key := schema["x-by-source"]["key"])
-    if faults := _faults(schema, _for_source(document, chosen if chosen in known else known[0], known)):
+    if faults := _faults(schema, for_source(document, chosen if chosen in known else known[0], known)):
         return faults
     # As in the stages: the values of another source must be valid, and need not lie in its search space.
     relations = [rule for rule in schema.get("x-rules", []) if "within" not in rule]
     for other in known:
-        if faults := _faults({**schema, "x-rules": relations}, _for_source(document, other, known)):
+        if faults := _faults({**schema, "x-rules": relations}, for_source(document, other, known)):
             return [f"for {key} {other}: {fault}" for fault in faults]
     return []
 
@@ -301,11 +301,19 @@ def _at(document: Any, path: str) -> Any:
     return document
 
 
-def _for_source(value: Any, source: str, known: list[str]) -> Any:
+def for_source(value: Any, source: str, known: list[str]) -> Any:
+    """Return parameters with the values for one source in place of the maps that have a value for each.
+
+    Args:
+        value: The parameters, or a part of them.
+        source: The source of the data, one of `known`.
+        known: All sources.
+
+    """
     if _by_source(value, known):
         return value[source]
     if is_mapping(value):
-        return {key: _for_source(item, source, known) for key, item in value.items()}
+        return {key: for_source(item, source, known) for key, item in value.items()}
     return value
 
 

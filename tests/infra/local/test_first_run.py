@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from gitops.airflow import training_runs
+from gitops.dvc import parameters
 from gitops.git.repository import Repository
 from gitops.release.keys import PrivateKey, path_of
 from gitops.release.verdicts import Verdict, record
@@ -22,7 +23,7 @@ from infra.local.instance import Instance
 from infra.local.layout import Layout
 from infra.local.screen import Screen
 from infra.local.variables import Address
-from tests.support.checkout import commit
+from tests.support.checkout import ROOT, commit
 from tests.support.environments import ENVIRONMENTS
 from tests.support.fake_pipeline import FakePipeline, task
 
@@ -342,6 +343,18 @@ def test_photographs_are_not_drawn_but_looked_for(lab: Lab, tmp_path: Path) -> N
         (tmp_path / "list_attr_celeba.txt").write_text("")
         lab.first_run._draw_raw_images(step)
         assert step.result == str(tmp_path)
+
+
+def test_faces_are_drawn_with_the_values_for_their_source(lab: Lab) -> None:
+    params = """
+data:
+  source: synthetic
+  synthetic: {count: {synthetic: 11, celeba: 5}, seed: 1, marginals: {Smiling: {synthetic: 0.9, celeba: 0.5}}}
+"""
+    schema = (ROOT / parameters.SCHEMA).read_text(encoding="utf-8")
+    tip = lab.push("main", {"params.yaml": params, parameters.SCHEMA: schema})
+    synthetic = lab.first_run._data(tip)["synthetic"]
+    assert synthetic == {"count": 11, "seed": 1, "marginals": {"Smiling": 0.9}}
 
 
 def test_the_knobs_of_the_parameters_become_options() -> None:
