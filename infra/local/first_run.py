@@ -21,7 +21,7 @@ from infra.local import command, variables, waiting
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.instance import Instance
-from infra.local.process import INSTANCE, SERVICE
+from infra.local.process import INSTANCE, SERVICE, UP
 from infra.local.screen import Screen, Step, listed, start_title
 from infra.local.task import ENDED, Runs, Task
 from infra.local.training import DAG, Training
@@ -394,7 +394,7 @@ class FirstRun:
             "PYTHONUNBUFFERED": "1",
             # The marks let make down find the processes of a killed make up.
             INSTANCE: str(self._layout.state),
-            SERVICE: "up",
+            SERVICE: UP,
             "COLUMNS": "110",
         }
 

@@ -19,6 +19,9 @@ INSTANCE = "VISAGE_INSTANCE"
 SERVICE = "VISAGE_SERVICE"
 """Environment variable: the service that a process is, or that started it, such as `dev/scheduler`."""
 
+UP = "up"
+"""The service of the processes that `make up` itself starts and waits for."""
+
 UMASK = 0o077
 """File mode mask: only the owner can read the files of the engine and its processes."""
 

@@ -149,7 +149,8 @@ class Supervisor:
         if self._call(lambda server: server.supervisor.getState()):
             return
         # The output of processes that an ended supervisord left goes nowhere.
-        process.end(process.belonging(self.state))
+        left = process.belonging(self.state)
+        process.end(one for one in left if process.service_of(one) != process.UP)
         self._forget_address()
         private_folder(self._folder)
         place = self._folder / "socket"

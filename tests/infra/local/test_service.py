@@ -2,6 +2,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 from infra.local import supervisor
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
-from infra.local.process import INSTANCE, SERVICE, belonging, end, service_of
+from infra.local.process import INSTANCE, SERVICE, UP, belonging, end, marks, service_of
 from infra.local.service import Service
 from tests.support.waiting import alive, wait_for
 
@@ -157,6 +158,20 @@ def test_without_supervisord_nothing_counts_as_running_and_a_start_ends_what_it_
     start(one)
     assert not any(map(alive, left))
     assert other.died()
+
+
+def test_a_start_of_supervisord_leaves_alone_what_make_up_runs(
+    service: Make, start: Start, layout: Layout
+) -> None:
+    drawing = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"], env={**os.environ, **marks(layout.state, UP)}
+    )
+    try:
+        start(service("dev/scheduler"))
+        assert drawing.poll() is None
+    finally:
+        drawing.kill()
+        drawing.wait()
 
 
 def test_supervisord_ends_with_the_last_service(service: Make, start: Start, layout: Layout) -> None:
