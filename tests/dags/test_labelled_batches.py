@@ -14,8 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.long
-def test_a_batch_becomes_a_commit_and_a_file_on_the_dvc_remote(tmp_path: Path, isolated_home: Path) -> None:
-    remote, batch = tmp_path / "remote", tmp_path / "labelled" / "late"
+def test_a_batch_becomes_a_commit_and_a_file_on_the_dvc_remote(
+    tmp_path: Path, isolated_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The command sees no folder of temporary files but that of its environment
+    home = tmp_path / "home"
+    monkeypatch.setenv("VISAGE_HOME", str(home))
+    remote, batch = tmp_path / "remote", home / "labelled" / "late"
     remote.mkdir()
     config = isolated_home / "dvc" / "config"
     config.parent.mkdir()
@@ -31,7 +36,7 @@ def test_a_batch_becomes_a_commit_and_a_file_on_the_dvc_remote(tmp_path: Path, i
             commit,
             ["python", "-m", "face_attributes", "append", str(batch)],
             branch="run/one",
-            home=tmp_path / "spaces",
+            home=home / "workspaces",
             message="Append labelled batch late",
             data=[labelled.pointer("late")],
         )

@@ -31,10 +31,11 @@ def make(copy: Sandbox, name: str) -> "subprocess.CompletedProcess[str]":
 
 
 def run(copy: Sandbox, *arguments: str, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTEST"))}
     return captured(
         [sys.executable, "-m", *arguments],
         cwd=copy.layout.checkout,
-        env={name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTEST"))},
+        env=own | {"PYTHONPATH": str(copy.layout.checkout / "src")},
         timeout=seconds,
     )
 
