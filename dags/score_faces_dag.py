@@ -132,7 +132,7 @@ def score_batch(batch: str, part: str, scored_by: str) -> str:
         retired = batches.retire(home, batch)
         rescoring.end(retired)
         raise AirflowFailException(f"{error}; its files are in {quarantine} and {retired}") from error
-    scored, change = batches.outcome(target), rescoring.compare(home, batch, target)
+    scored, change = batches.outcome(target, quarantine), rescoring.compare(home, batch, target)
     retired = batches.retire(home, batch)
     rescoring.end(retired)
     if not whole:

@@ -12,6 +12,7 @@ parts/<batch>/               scored parts of a large batch, until they are joine
 quarantine/<batch>/          the images that could not be read, with the reasons
 """
 
+import csv
 import json
 import logging
 import os
@@ -247,12 +248,20 @@ def is_empty(home: Path, batch: str) -> bool:
     return folder.is_dir() and not any(path.is_file() for path in _files(folder))
 
 
-def outcome(scores: Path) -> Outcome:
-    """Read the outcome of a batch from its file of scores."""
+def outcome(scores: Path, quarantine: Path) -> Outcome:
+    """Read the outcome of a batch from its file of scores and the list in its quarantine.
+
+    A batch that is scored again has no unusable images, because they are in the quarantine since.
+    """
     import pyarrow.parquet
 
     metadata = pyarrow.parquet.read_metadata(scores)
-    return Outcome(metadata.num_rows, len(json.loads(metadata.metadata[b"quarantined"])))
+    unusable = len(json.loads(metadata.metadata[b"quarantined"]))
+    table = quarantine / "quarantine.csv"
+    if table.is_file() and not table.is_symlink():
+        with table.open(newline="", encoding="utf-8") as file:
+            unusable = max(unusable, sum(1 for _ in csv.reader(file)) - 1)
+    return Outcome(metadata.num_rows, unusable)
 
 
 def scores_path(home: Path, batch: str) -> Path:

@@ -4,8 +4,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from face_attributes.data import quarantine as quarantine_list
 from tests.support.nest import nest
 from visage_dags import batches
 
@@ -265,3 +268,18 @@ def test_one_task_joins_the_parts_of_a_batch(tmp_path: Path) -> None:
     batches.retire(tmp_path, "a")
     batches.parts(tmp_path, batches.waiting(tmp_path), 1)
     assert list((tmp_path / "parts").iterdir()) == []
+
+
+def test_unusable_images_count_when_their_batch_is_scored_again(tmp_path: Path) -> None:
+    scores, quarantine = tmp_path / "a.parquet", tmp_path / "quarantine"
+    rows = pa.table({"id": ["1", "2"]})
+    reasons = {"broken.jpg": "not an image", "odd\n.jpg": "not an image"}
+    pq.write_table(rows.replace_schema_metadata({"quarantined": json.dumps(reasons)}), scores)
+    assert batches.outcome(scores, quarantine) == batches.Outcome(2, 2)
+    quarantine.mkdir()
+    quarantine_list.write(quarantine / "quarantine.csv", reasons)
+    assert batches.outcome(scores, quarantine) == batches.Outcome(2, 2)
+    pq.write_table(rows.replace_schema_metadata({"quarantined": "{}"}), scores)
+    assert batches.outcome(scores, quarantine) == batches.Outcome(2, 2)
+    (quarantine / "quarantine.csv").unlink()
+    assert batches.outcome(scores, quarantine) == batches.Outcome(2, 0)
