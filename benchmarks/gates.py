@@ -6,7 +6,7 @@
 Forty attributes with error rates as on CelebA (10 % in the mean). Models err on much the same images: two
 equal ones disagree in 4.6 % of the decisions; two models of this pipeline did in 4.8 % on photographs. Each
 week `gitops.gates.gates` compares a candidate with the incumbent and with the best verified release, always
-on one hold-out set. The p-values of differences come from a normal distribution instead of the bootstrap.
+on one hold-out set. All differences have the normal test, also those of attributes.
 """
 
 import argparse

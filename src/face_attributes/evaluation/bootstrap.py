@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import numpy as np
 
 _LOW, _HIGH = 0.025, 0.975
-_ROUNDING = 1e-12  # of a difference of two means; far below one answer in a billion
 _AT_ONCE = 1 << 20  # weights; more of them leave the processor's cache and are slower
 
 
@@ -48,20 +47,3 @@ def interval(resampled: np.ndarray) -> tuple[float, float]:
         return np.nan, np.nan
     low, high = np.quantile(defined, (_LOW, _HIGH))
     return float(low), float(high)
-
-
-def p_below_zero(resampled: np.ndarray, figures: np.ndarray) -> np.ndarray:
-    """Return one-sided p-values (K,) of the hypotheses that K differences are truly not below zero.
-
-    How far a resampling strays from the figure is how far the figure may have strayed from zero. A tie counts
-    against the figure, and so does the figure itself: no p-value is zero.
-
-    Args:
-        resampled: (R, K), the differences in the resamplings; an undefined one (NaN) counts against them.
-        figures: (K,), the differences themselves.
-
-    Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), section 4.4, equation 4.29.
-
-    """
-    strayed_less = resampled - figures > figures + _ROUNDING
-    return (1 + np.sum(~strayed_less, axis=0)) / (len(resampled) + 1)

@@ -1,4 +1,6 @@
-"""Power: the smallest loss that a later comparison on the same hold-out set shows.
+"""Power: the smallest loss that a later comparison on the same hold-out set shows to be significant.
+
+A gate with a limit refuses only a loss that may exceed it, which may be larger.
 
 The comparison is paired, so only images count that two models answer differently. How many that will be is
 estimated from one model: two equal models of this pipeline, trained on photographs, disagreed in 4.8% of the
