@@ -367,3 +367,15 @@ def test_the_first_release_of_an_environment_is_looked_at_once(
         watch = health.read(bundle.base_dir)
         assert watch
         assert (watch.releases, watch.state) == ([release], state)
+
+
+def test_airflow_dags_test_does_not_wait_for_a_watch_that_nobody_goes_on_with(
+    lab: Lab, make: Make, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["airflow", "dags", "test", "verify_release"])
+    monkeypatch.setenv("HEALTH_MINUTES", "60")
+    release = lab.train("a")
+    lab.declare("staging", f"commit: {release}\n")
+    bundle = make(observe=shown)
+    assert version(bundle) == release
+    assert event(release) == {"state": "unwatched", "checks": []}
