@@ -47,6 +47,7 @@ def start(tmp_path: Path, *arguments: str, seconds: int = 0) -> "subprocess.Pope
     folder = checkout.with_dags(
         tmp_path / "source", {"pipeline_dag.py": DAG.replace("SECONDS", str(seconds))}
     )
+    shutil.copy(ROOT / "requirements.lock", folder)
     shutil.copytree(ROOT / "infra", folder / "infra", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "tmp").mkdir()
     return subprocess.Popen(
