@@ -21,7 +21,7 @@ class SyntheticParams(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
-    count: Annotated[int, Field(ge=1, le=900_000)]  # with those held out, names have six digits
+    count: Annotated[int, Field(ge=1, le=900_000)]  # those held out have higher numbers, of six digits
     held_out: Annotated[int, Field(ge=0, le=99_999)] = 0
     seed: Annotated[int, Field(ge=0)]
     light: Annotated[float, Field(gt=0, le=3)] = 1.0

@@ -2,7 +2,6 @@ import pytest
 from pydantic import ValidationError
 
 from drawn_faces import SyntheticParams
-from face_attributes.data.drawn_folder import file_name
 
 
 def test_knobs_default_to_no_drift() -> None:
@@ -32,11 +31,6 @@ def test_knobs_default_to_no_drift() -> None:
 def test_wrong_values_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         SyntheticParams.model_validate({"count": 1, "seed": 0} | wrong)
-
-
-def test_the_name_of_the_last_face_has_six_digits() -> None:
-    params = SyntheticParams(count=900_000, held_out=99_999, seed=0)
-    assert len(file_name(params.faces - 1)) == len(file_name(0))
 
 
 def test_params_survive_json() -> None:

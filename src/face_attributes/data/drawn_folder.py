@@ -36,7 +36,8 @@ RECIPE = "synthetic.json"
 # Shares of train, and of train and validation
 _SPLIT = (0.65, 0.75)
 _CHUNK = 100  # faces a process draws at a time
-_NUMBERS = {"count", "held_out"}  # the parameters that add up to all faces
+_NUMBERS = ("count", "held_out")  # the parameters that may grow
+HELD_OUT = 900_000  # the first face held out: no `count` comes so far, so none is ever trained on
 
 
 def draw_folder(
@@ -53,8 +54,9 @@ def draw_folder(
     """
     _claim(folder, params)
     files.sweep(folder / IMAGES)
-    columns = population.sample(params.seed, range(params.faces), params.marginals)
-    missing = [i for i in range(params.faces) if not (folder / IMAGES / file_name(i)).exists()]
+    indices = [*range(params.count), *range(HELD_OUT, HELD_OUT + params.held_out)]
+    columns = population.sample(params.seed, indices, params.marginals)
+    missing = [index for index in indices if not (folder / IMAGES / file_name(index)).exists()]
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
     draw = partial(_draw_chunk, params, folder / IMAGES)
     with (
@@ -64,10 +66,10 @@ def draw_folder(
         for count in mapper(draw, chunks):
             drawn.update(count)
 
-    parts = [f"{file_name(i)} {partition(params, i)}\n" for i in range(params.faces)]
+    parts = [f"{file_name(index)} {partition(params, index)}\n" for index in indices]
     files.write_text(folder / PARTITION, "".join(parts))
     signs = np.where(np.stack([columns[name] for name in population.DRAWN_ATTRIBUTES], axis=1), " 1", "-1")
-    rows = [f"{file_name(i)} {' '.join(row)}\n" for i, row in enumerate(signs)]
+    rows = [f"{file_name(index)} {' '.join(row)}\n" for index, row in zip(indices, signs, strict=True)]
     header = f"{params.faces}\n{' '.join(population.DRAWN_ATTRIBUTES)}\n"
     files.write_text(folder / ATTRIBUTES, header + "".join(rows))
 
@@ -98,9 +100,9 @@ def _claim(folder: Path, params: SyntheticParams) -> None:
             raise DataError(f"{folder}: not empty and not a folder of drawn faces; name another folder")
         if recipe_there == wanted and (folder / ATTRIBUTES).exists():
             return
-        faces = sum(recipe_there["params"].pop(name, 0) for name in _NUMBERS)
-        same = {**wanted, "params": params.model_dump(exclude=_NUMBERS)}
-        if recipe_there != same or faces > params.faces:
+        fewer = all(recipe_there["params"].pop(name, 0) <= getattr(params, name) for name in _NUMBERS)
+        same = {**wanted, "params": params.model_dump(exclude=set(_NUMBERS))}
+        if recipe_there != same or not fewer:
             raise DataError(f"{folder}: holds other faces (see {RECIPE}); delete it or name another folder")
         (folder / ATTRIBUTES).unlink(missing_ok=True)
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
@@ -142,7 +144,7 @@ def _draw_chunk(params: SyntheticParams, images: Path, indices: list[int]) -> in
 
 def partition(params: SyntheticParams, index: int) -> int:
     """Code of the part of face `index` (0 train, 1 validation, 2 test)."""
-    if index >= params.count:
+    if index >= HELD_OUT:
         return 2
     point = RandomStreams(params.seed, index).of("partition").random()
     return sum(point >= bound for bound in _SPLIT)

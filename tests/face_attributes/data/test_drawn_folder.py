@@ -88,6 +88,7 @@ def test_further_faces_are_held_out_and_change_no_other(drawn: Path, tmp_path: P
         (place / "list_eval_partition.txt").read_text().splitlines() for place in (folder, drawn)
     )
     assert parts[:12] == others
+    assert [line.split()[0] for line in parts[12:]] == [f"{number}.jpg" for number in range(900_001, 900_007)]
     assert [line.split()[1] for line in parts[12:]] == ["2"] * 6
     assert (folder / "list_attr_celeba.txt").read_text().startswith("18\n")
     assert is_drawn(more, folder)
@@ -95,6 +96,18 @@ def test_further_faces_are_held_out_and_change_no_other(drawn: Path, tmp_path: P
 
     with pytest.raises(DataError, match="holds other faces"):
         draw_folder(PARAMS, folder, progress=False, processes=1)
+
+
+def test_a_face_stays_in_its_part_when_there_are_more(tmp_path: Path) -> None:
+    def parts(params: SyntheticParams) -> dict[str, str]:
+        draw_folder(params, tmp_path / "faces", progress=False, processes=1)
+        lines = (tmp_path / "faces/list_eval_partition.txt").read_text().splitlines()
+        return dict(line.split() for line in lines)
+
+    first = parts(SyntheticParams(count=8, held_out=4, seed=6))
+    later = parts(SyntheticParams(count=30, held_out=5, seed=6))
+    assert first.items() <= later.items()
+    assert len(later) == 35
 
 
 def test_a_folder_that_an_earlier_release_drew_is_named_as_one(drawn: Path, tmp_path: Path) -> None:
@@ -229,3 +242,9 @@ def test_a_container_with_one_core_draws_in_one_process(
     monkeypatch.setattr(module, "_CHUNK", 4)
     monkeypatch.setattr(module, "ProcessPoolExecutor", lambda *_, **__: pytest.fail("starts processes"))
     draw_folder(PARAMS, tmp_path / "faces", progress=False)
+
+
+def test_a_name_has_six_digits_however_many_faces_there_are() -> None:
+    last = module.HELD_OUT + 99_999 - 1
+    assert SyntheticParams(count=module.HELD_OUT, held_out=99_999, seed=0).faces == last + 1
+    assert len(module.file_name(last)) == len(module.file_name(0))
