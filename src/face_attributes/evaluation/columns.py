@@ -4,9 +4,11 @@ Scoring writes them for new images, and the reference for images of the model, s
 """
 
 import hashlib
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from face_attributes.data import image_statistics
 from face_attributes.data.image_statistics import STATISTICS
@@ -24,6 +26,27 @@ def fields(model: Model) -> list[pa.Field]:
         *(pa.field(f"embedding_{index}", pa.float32()) for index in range(model.embedding)),
         *(pa.field(name, pa.float32()) for name in STATISTICS),
     ]
+
+
+def fault(table: pa.Table, names: Iterable[str], there: Collection[str]) -> str | None:
+    """Return the problem with columns of a file from elsewhere: another type, or values that are no numbers.
+
+    Args:
+        table: The columns.
+        names: Those to check.
+        there: All columns of the file. One with a score beside it is a decision.
+
+    """
+    for name in names:
+        column = table.column(name)
+        if pa.types.is_boolean(column.type) and name not in STATISTICS:
+            continue
+        if f"{name}_score" in there:
+            return f"{name} is {column.type}, not true or false"
+        # Tests ignore NaN
+        if not pa.types.is_floating(column.type) or not pc.all(pc.is_finite(column), min_count=0).as_py():  # pyright: ignore[reportAttributeAccessIssue] made at import
+            return f"{name} has values that are no numbers"
+    return None
 
 
 def of(model: Model, images: np.ndarray) -> list[pa.Array]:

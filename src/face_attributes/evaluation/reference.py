@@ -149,6 +149,8 @@ def read(path: Path, model_sha256: str) -> pa.Table:
             f"{path}: is the reference of model {about[:12]}, not of {model_sha256[:12]}; "
             "run the stage reference again"
         )
+    if problem := monitoring_columns.fault(rows, watched(rows), rows.column_names):
+        raise DataError(f"{path}: {problem}; run the stage reference again")
     return rows
 
 

@@ -108,7 +108,9 @@ def drift(
         "columns": {},
     }
     if verdict["enough_data"]:
-        found = pa.concat_tables([window.table for window in windows]).select(columns)
+        found = pa.concat_tables([window.table for window in windows], promote_options="permissive").select(
+            columns
+        )
         population = nearest(found, references.populations(known, MINIMUM))
         people = population.people()
         first = first_weeks.find(places, model_sha256, columns)
@@ -139,7 +141,9 @@ def compare(
     windows: Sequence[Window], expected: Population, columns: Sequence[str], alarm_after: int, share: float
 ) -> dict:
     """Compare windows with one reference, with a share of the error rate."""
-    found = pa.concat_tables([window.table for window in windows]).select(list(columns))
+    found = pa.concat_tables([window.table for window in windows], promote_options="permissive").select(
+        list(columns)
+    )
     verdict = {"joint": None, "kinds": [], "confidence_change": None, "probably_harmless": None}
     verdict |= _judge(
         windows, found, expected, columns, limits.Rule(share * ALPHA / len(columns), alarm_after, LATEST)
@@ -292,7 +296,9 @@ def _cost(windows: Sequence[Window], verdict: dict, expected: pa.Table) -> dict:
     attributes = references.attributes(expected)
     if not tables or not attributes:
         return {}
-    change = cost.confidence_change(pa.concat_tables(tables), expected, attributes)
+    change = cost.confidence_change(
+        pa.concat_tables(tables, promote_options="permissive"), expected, attributes
+    )
     return {
         "kinds": cost.kinds(moved),
         "confidence_change": round(change, _DIGITS),

@@ -147,7 +147,10 @@ class LateLabels:
 
     @staticmethod
     def _compare(name: str, before: Label, truth: np.ndarray, source: Path) -> None:
-        if not np.array_equal(before.truth, truth):
-            raise _ContradictionError(
-                f"{source}: contradicts {before.source} about {name}; correct or remove a label"
-            )
+        if np.array_equal(before.truth, truth):
+            return
+        if before.source == source:
+            raise DataError(f"{source}: labels {name} twice and differently; remove a label")
+        raise _ContradictionError(
+            f"{source}: contradicts {before.source} about {name}; correct or remove a label"
+        )

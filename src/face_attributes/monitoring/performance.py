@@ -120,14 +120,19 @@ def _claimed(evaluation: Path, model_sha256: str) -> tuple[float, float]:
     try:
         claim = json.loads(evaluation.read_text(encoding="utf-8"))
         model, accuracy = claim["model_sha256"], float(claim["mean_accuracy"])
-        error = accuracy - float(claim["mean_accuracy_low"])
+        low = float(claim["mean_accuracy_low"])
     except (OSError, ValueError, KeyError, TypeError) as failure:
         raise DataError(
             f"{evaluation}: not an output of the stage evaluate ({failure!r}); run it again"
         ) from None
     if model != model_sha256:
         raise DataError(f"{evaluation}: is about another model, {str(model)[:12]}; take that of the release")
-    return accuracy, error
+    if not 0 <= low <= accuracy <= 1:
+        raise DataError(
+            f"{evaluation}: not an output of the stage evaluate: mean_accuracy is {accuracy:g}, "
+            f"mean_accuracy_low {low:g}; run it again"
+        )
+    return accuracy, accuracy - low
 
 
 def _labelled(tables: Iterable[pa.Table], truths: LateLabels) -> Iterator[pa.Table]:

@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 
 from face_attributes.common.errors import DataError, first_line
 from face_attributes.common.sampling import choose
+from face_attributes.evaluation import columns as monitoring_columns
 from face_attributes.evaluation.columns import DIGEST
 
 NAME = "name"
 _DATE = "date="
+_TEXT = (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()))
 _AT_ONCE = 4  # times the rows that are kept
 
 
@@ -87,6 +89,9 @@ def read(
     """
     for path in files:
         table = _columns(path, ["id", "model_sha256"])
+        for name in table.column_names:
+            if table.column(name).type not in _TEXT:
+                raise DataError(f"{path}: not a file of scores: {name} is no text")
         mine = pc.equal(table.column("model_sha256"), model_sha256)  # pyright: ignore[reportAttributeAccessIssue] made at import
         if not pc.any(mine).as_py():  # pyright: ignore[reportAttributeAccessIssue] made at import
             continue
@@ -94,17 +99,11 @@ def read(
         names = pc.binary_join_element_wise(f"{path.stem}/", table.column("id").filter(mine), "")  # pyright: ignore[reportAttributeAccessIssue] made at import
         if any(column.null_count for column in (names, *values.columns)):
             raise DataError(f"{path}: has empty values; score the batch again")
-        for name in columns:
-            if not _finite(values.column(name)):
-                raise DataError(f"{path}: {name} has values that are no numbers; score the batch again")
+        if fault := monitoring_columns.fault(values, columns, pq.read_schema(path).names):
+            raise DataError(f"{path}: {fault}; score the batch again")
         if digests:
             values = values.append_column(DIGEST, _digests(path, mine))
         yield values.add_column(0, NAME, names)
-
-
-def _finite(column: pa.ChunkedArray) -> bool:
-    """Return whether all values are finite, because tests ignore NaN."""
-    return not pa.types.is_floating(column.type) or pc.all(pc.is_finite(column), min_count=0).as_py()  # pyright: ignore[reportAttributeAccessIssue] made at import
 
 
 class Distinct:
@@ -172,7 +171,8 @@ def sample(tables: Iterable[pa.Table], count: int) -> tuple[pa.Table | None, int
 
 
 def _choose(tables: Sequence[pa.Table], count: int) -> pa.Table:
-    table = pa.concat_tables(tables)
+    # Some files may have numbers of another precision
+    table = pa.concat_tables(tables, promote_options="permissive")
     names = table.column(NAME).to_pylist()
     chosen = choose(names, count)
     return table.filter(pa.array([name in chosen for name in names], pa.bool_()))

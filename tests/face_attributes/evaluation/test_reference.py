@@ -6,7 +6,7 @@ from face_attributes.common.errors import DataError
 from face_attributes.data import images
 from face_attributes.data.image_statistics import STATISTICS, measure
 from face_attributes.data.shards import Rows, ShardReader, ShardWriter
-from face_attributes.evaluation.reference import Population, populations, reference, watched
+from face_attributes.evaluation.reference import Population, populations, read, reference, watched
 from face_attributes.model.onnx_model import Model
 
 
@@ -133,3 +133,18 @@ def test_a_labelled_batch_is_a_population_of_its_own():
 def test_a_reference_that_is_too_small_for_drift_is_named(made, tmp_path, caplog):
     reference(made.model, made.sample, tmp_path / "reference.parquet", made.raw.parent / "people.csv")
     assert "20 images of the part validation are too few to detect drift, which takes 100" in caplog.text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_reference_with_what_is_no_number_is_named(made, table, tmp_path, value):
+    column = table.column("brightness").to_numpy().copy()
+    column[table.column("partition").to_pylist().index("validation")] = value
+    place = table.column_names.index("brightness")
+    changed = table.set_column(place, "brightness", pa.array(column)).replace_schema_metadata(
+        {"model_sha256": "a"}
+    )
+    pq.write_table(changed, tmp_path / "changed.parquet")
+    with pytest.raises(
+        DataError, match=r"changed\.parquet: brightness has values .*; run the stage reference again"
+    ):
+        read(tmp_path / "changed.parquet", "a")

@@ -54,6 +54,16 @@ def test_two_lists_may_agree_but_not_contradict_each_other(write):
     assert len(labels) == 1
 
 
+def test_a_list_that_contradicts_itself_is_left_out_alone(write):
+    first = write("monday", {"1.jpg": (1, -1), "monday/1.jpg": (1, 1)})
+    labels = LateLabels([first, write("tuesday", {"1.jpg": (1, 1)})], ATTRIBUTES)
+    (reason,) = labels.left_out
+    assert re.search(r"monday\.csv: labels monday/1\.jpg twice and differently; remove a label", reason)
+    assert labels.contradictions == []
+    assert labels.find("monday/1.jpg") is None
+    assert labels.find("tuesday/1.jpg").tolist() == [True, True]
+
+
 _UNUSABLE = {
     "a missing column": ({"1.jpg": (1, 1)}, "image_id,Male,Young,Bald", r"no column for Smiling"),
     "a value": ({"1.jpg": (0, 1)}, "image_id,Male,Young,Smiling", r":2: Smiling is '0', must be -1 or 1"),

@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -222,3 +223,15 @@ def test_an_evaluation_that_says_nothing_of_the_model(scores, beside, tmp_path):
     scores("monday", 200, wrong=20)
     with pytest.raises(DataError, match="is about another model, 999999999999; take that of the release"):
         beside(0.97, model="9" * 64)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "low"),
+    [(math.nan, 0.9), (0.95, math.nan), (math.inf, 0.9), (-5, -6), (0.9, 0.95), (95, 94)],
+)
+def test_an_evaluation_without_a_share_as_accuracy_is_named(accuracy, low, scores, beside, monkeypatch):
+    scores("monday", 200, wrong=20)
+    content = json.dumps({"model_sha256": MODEL, "mean_accuracy": accuracy, "mean_accuracy_low": low})
+    monkeypatch.setattr("json.dumps", lambda _: content)
+    with pytest.raises(DataError, match=r"evaluation\.json: not an output of the stage evaluate"):
+        beside(0.97)

@@ -111,3 +111,28 @@ def test_a_sample_is_the_same_whatever_the_files_and_their_order(write):
     few, seen = sampled(files[:1][:1])
     assert (few.num_rows, seen) == (25, 40)
     assert score_files.sample(iter(()), 25) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({"id": [1, 2, 3]}, "id is no text"),
+        ({"model_sha256": [1, 2, 3]}, "model_sha256 is no text"),
+        ({"Smiling": ["yes", "no", "no"]}, "Smiling is string, not true or false"),
+        ({"Smiling": [1.0, 0.0, 0.0]}, "Smiling is double, not true or false"),
+        ({"brightness": ["dark", "light", "light"]}, "brightness has values that are no numbers"),
+        ({"brightness": [True, False, True]}, "brightness has values that are no numbers"),
+    ],
+)
+def test_a_column_of_another_type_is_named_with_its_file(write, columns, problem):
+    path = write("monday", **{"Smiling": [True] * 3, "brightness": [0.5] * 3, **columns})
+    with pytest.raises(DataError, match=rf"monday\.parquet: .*{problem}"):
+        list(score_files.read([path], "a", ["Smiling", "Smiling_score", "brightness"]))
+
+
+def test_files_with_numbers_of_another_precision_count_together(write):
+    one = write("monday", brightness=pa.array([0.25] * 3, pa.float32()))
+    two = write("tuesday", brightness=pa.array([0.5] * 3, pa.float64()))
+    table, seen = score_files.sample(score_files.read([one, two], "a", ["brightness"]), 10)
+    assert seen == 6
+    assert sorted(table.column("brightness").to_pylist()) == [0.25] * 3 + [0.5] * 3
