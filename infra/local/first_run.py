@@ -21,7 +21,7 @@ from infra.local import command, variables, waiting
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.instance import Instance
-from infra.local.process import INSTANCE, SERVICE, UP
+from infra.local.process import INSTANCE, SERVICE, UP, belonging, end
 from infra.local.screen import Screen, Step, listed, start_title
 from infra.local.task import ENDED, Runs, Task
 from infra.local.training import DAG, Training
@@ -64,6 +64,8 @@ class FirstRun:
 
         The step that draws continues from there.
         """
+        # A make up that was killed may have left its own
+        end(belonging(self._layout.state, UP))
         commit = self._state().tip
         data = self._data(commit)
         if self._origin.has_model() or self._candidates() or data["source"] != "synthetic":

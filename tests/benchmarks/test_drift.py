@@ -119,7 +119,7 @@ def test_the_rates_on_photographs_are_few_enough_and_those_that_the_docs_state()
     assert f"of a smaller sample, {worst} of {photographs.CHANGED_WEEKS}" in page
 
 
-def test_the_check_allows_as_much_between_groups_of_people_as_the_official_parts_have() -> None:
+def test_the_number_for_people_who_come_together_is_that_of_the_official_parts() -> None:
     text = DOCUMENT.read_text("utf-8")
     [ratio] = re.findall(
         r"^\| the parts validation and test \| \d+ \| \*\*([\d.]+)\*\* \|", text, re.MULTILINE

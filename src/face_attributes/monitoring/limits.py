@@ -24,9 +24,10 @@ import numpy as np
 from scipy import optimize, stats
 
 LEAST = 0.1  # standard deviations: a smaller shift does not matter, however many images prove it
-# Two groups of people differ by more than two random draws from one group. Between CelebA's validation and
-# test part the variance of the columns' means is 2.4 to 2.5 times that of random groups, and between groups
-# in the order of its identities 2.1 to 7.4 times: benchmarks/results/drift.md
+# Two groups of people differ by more than two random draws from one group, so the people's part of a
+# variance counts so often. Between CelebA's validation and test part, the whole variance of the columns'
+# means is 2.4 to 2.5 times that of random groups, in the order of its identities 2.1 to 7.4:
+# benchmarks/results/drift.md
 TOGETHER = 2.5
 # The variance between the means of two groups of 800 people, in a column that lies between people alone
 UNKNOWN = 2 / 800

@@ -1,5 +1,8 @@
 import io
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +24,7 @@ from infra.local.errors import EngineError
 from infra.local.first_run import FirstRun
 from infra.local.instance import Instance
 from infra.local.layout import Layout
+from infra.local.process import UP, marks
 from infra.local.screen import Screen
 from infra.local.variables import Address
 from tests.support.checkout import ROOT, commit
@@ -315,6 +319,20 @@ def test_faces_are_drawn_beside_the_start_and_no_longer(lab: Lab) -> None:
         [process] = drawing(drawn.parent)
         assert process.nice() > os.nice(0)
     assert not drawing(drawn.parent)
+
+
+def test_the_drawing_of_a_killed_make_up_ends_before_another_begins(lab: Lab) -> None:
+    left = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"],
+        env={**os.environ, **marks(lab.layout.state, UP)},
+    )
+    try:
+        lab.trained()
+        with lab.first_run.drawing():
+            assert left.wait(timeout=10) == -signal.SIGTERM
+    finally:
+        left.kill()
+        left.wait()
 
 
 def test_no_faces_are_drawn_early_for_a_main_with_a_model(lab: Lab) -> None:
