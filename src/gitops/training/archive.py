@@ -56,11 +56,16 @@ def archive(origin: Origin, commit: str, *, run_id: str, runs: Path, home: Path,
         with _replacing(target) as folder:
             for name in FOLDERS:
                 if (space.path / name).is_dir():
-                    ignored = shutil.ignore_patterns(".gitignore")
-                    shutil.copytree(space.path / name, folder / name, ignore=ignored)
+                    # Without the modes: files of the DVC cache are readable by everybody
+                    shutil.copytree(
+                        space.path / name,
+                        folder / name,
+                        ignore=shutil.ignore_patterns(".gitignore"),
+                        copy_function=shutil.copyfile,
+                    )
             for name in FILES:
                 if (space.path / name).is_file():
-                    shutil.copy(space.path / name, folder / name)
+                    shutil.copyfile(space.path / name, folder / name)
             (folder / COMMIT).write_text(f"{commit}\n")
         _tag(space, run_id)
     for old in _oldest(runs, kept):

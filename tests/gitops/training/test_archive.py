@@ -1,5 +1,6 @@
 """The archive on a real pipeline, with a plot that git does not have."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -100,3 +101,19 @@ def test_the_newest_copies_stay_and_all_tags(origin: Repository, tmp_path: Path)
 def test_a_run_id_stays_in_its_folder(origin: Repository, tmp_path: Path, run_id: str) -> None:
     with pytest.raises(CandidateError, match="cannot name a folder"):
         keep(origin, origin.resolve("main"), tmp_path, run_id)
+
+
+def test_the_copy_is_readable_by_its_owner_alone(
+    origin: Repository, tmp_path: Path, isolated_home: Path
+) -> None:
+    # DVC makes the files of its cache read-only, for everybody, and links them
+    with (isolated_home / "dvc/config").open("a") as config:
+        config.write("[cache]\ntype = hardlink\n")
+    before = os.umask(0o077)
+    try:
+        folder = keep(origin, origin.resolve("main"), tmp_path)
+    finally:
+        os.umask(before)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"a.jpg", "evaluation.json"}
+    assert [path for path in files if path.stat().st_mode & 0o077] == []
