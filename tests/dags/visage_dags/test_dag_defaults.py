@@ -58,7 +58,7 @@ def test_people_are_told_of_a_late_run_and_of_a_killed_task(running: Engine, ser
         [mail] = servers.mails
         assert mail["Subject"] == "[Visage staging] slow: a run is late"
         page = mail.get_body().get_content()
-        assert "It should have ended by 20" in page
+        assert "The run is still running after its deadline, 20" in page
         assert run in page
         assert "http://localhost:" in page
         assert "/dags/slow/runs/manual__" in page
