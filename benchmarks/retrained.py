@@ -45,15 +45,21 @@ def decided(options: Params, seed: int, folder: Path) -> Decisions:
     return Decisions.model_validate_json((folder / "decisions.json").read_bytes())
 
 
-def refusals(models: list[Decisions], settings: Settings) -> tuple[int, int, Counter[str]]:
-    """Return the pairs of a candidate and an incumbent, the refused ones, and how often each gate refused."""
-    pairs, refused, gates = 0, 0, Counter[str]()
+def refusals(models: list[Decisions], settings: Settings) -> tuple[int, int, int, Counter[str]]:
+    """Return the pairs of a candidate and an incumbent, those that show losses at the limits, and refusals.
+
+    Refusals are the refused pairs, and how often each gate refused.
+    """
+    pairs, seen, refused, gates = 0, 0, 0, Counter[str]()
     for candidate, incumbent in itertools.permutations(models, 2):
         side = Side(REGRESSION, "the incumbent", recorded.compare(candidate, incumbent))
-        failed = [row.gate for row in answered([side], settings) if not row.ok]
+        rows = answered([side], settings)
+        failed = [row.gate for row in rows if not row.ok]
         pairs, refused = pairs + 1, refused + bool(failed)
+        (smallest,) = [row.value for row in rows if row.gate == "smallest loss seen"]
+        seen += "too few images" not in smallest
         gates.update(failed)
-    return pairs, refused, gates
+    return pairs, seen, refused, gates
 
 
 def main() -> None:
@@ -68,20 +74,21 @@ def main() -> None:
     for seed in range(1, chosen.seeds + 1):
         with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
             models.append(decided(options, seed, Path(folder)))
-    pairs, refused, gates = refusals(models, load("dev"))
+    pairs, seen, refused, gates = refusals(models, load("dev"))
     accuracies = [f"{100 * model.accuracy:.2f}" for model in models]
     row = (
         options.data.source,
         f"{models[0].samples:,}",
         f"{min(accuracies)} to {max(accuracies)}",
         f"{pairs} of {len(models)} seeds",
+        f"{seen}",
         f"**{refused / pairs:.0%}** ({refused})",
         ", ".join(f"{gate} {count}" for gate, count in gates.most_common()) or "-",
     )
     table = "\n".join(
         [
-            "| source | hold-out | mean accuracy, % | pairs | refused | gates |",
-            "|---|---:|---:|---:|---:|---|",
+            "| source | hold-out | mean accuracy, % | pairs | show losses at the limits | refused | gates |",
+            "|---|---:|---:|---:|---:|---:|---|",
             f"| {' | '.join(row)} |",
         ]
     )

@@ -224,7 +224,8 @@ def test_lint_and_the_tests_of_a_repository_that_has_released(trained: Trained) 
     checkout = trained.checkout.path
 
     def run(*command: str) -> None:
-        done = captured(command, cwd=checkout, timeout=1400)
+        own = {**os.environ, "PYTHONPATH": str(checkout / "src")}
+        done = captured(command, cwd=checkout, env=own, timeout=1400)
         assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
 
     trained.check_out(trained.candidate)

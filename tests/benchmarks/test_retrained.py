@@ -1,6 +1,7 @@
 import base64
 
 import numpy as np
+import pytest
 
 from benchmarks.gates import ATTRIBUTES, SMILING, World
 from benchmarks.retrained import refusals
@@ -35,8 +36,15 @@ def model(world: World, number: int, lost: float = 0.0) -> Decisions:
 def test_each_model_is_a_candidate_for_each_other_one() -> None:
     world = World(2000, 1)
     equal = [model(world, number) for number in range(2)]
-    assert refusals(equal, load("dev")) == (2, 0, {})
+    assert refusals(equal, load("dev")) == (2, 2, 0, {})
 
-    pairs, refused, gates = refusals([*equal, model(world, 2, lost=0.06)], load("dev"))
+    pairs, _, refused, gates = refusals([*equal, model(world, 2, lost=0.06)], load("dev"))
     assert (pairs, refused) == (6, 2), "the worse one is refused by both others, and refuses none"
     assert gates["no attribute worse"] == 2
+
+
+@pytest.mark.parametrize(("images", "shown"), [(400, 0), (5000, 2)])
+def test_only_many_images_show_losses_at_the_limits(images: int, shown: int) -> None:
+    world = World(images, 1)
+    pairs, seen, *_ = refusals([model(world, number) for number in range(2)], load("dev"))
+    assert (pairs, seen) == (2, shown)
