@@ -37,7 +37,7 @@ def test_a_canary_that_does_not_end_leaves_the_release_time_for_the_batch(
     monkeypatch.setattr(tasks, "fetch_model", lambda *, release: f"/models/{release}.onnx")
     monkeypatch.setattr(tasks, "release", lambda *, checkout: RELEASE)
     monkeypatch.setattr(notices, "notify", lambda *_: None)
-    monkeypatch.setattr(batches, "outcome", lambda _: Outcome(1, 0))
+    monkeypatch.setattr(batches, "outcome", lambda *_: Outcome(1, 0))
     events = {SCORES: SimpleNamespace(extra=None)}
     monkeypatch.setattr(score_faces_dag, "get_current_context", lambda: {"outlet_events": events})
     (tmp_path / "incoming/monday").mkdir(parents=True)
