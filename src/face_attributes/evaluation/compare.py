@@ -183,10 +183,11 @@ def _resampled(
 
 
 def _p_values(right: np.ndarray, before: np.ndarray, parts: Sequence[slices.Slice]) -> np.ndarray:
-    """Return how likely chance shows each difference or a lower one where there is none, (1 + A + S,).
+    """Return the p-value of each difference, one-sided: the model is no worse, (1 + A + S,).
 
-    The mean and slices have a normal test, attributes an exact sign test (McNemar, "Note on the sampling
-    error of the difference between correlated proportions or percentages", Psychometrika 12, 1947).
+    The mean and the slices have a normal test. Attributes have an exact sign test (McNemar, "Note on the
+    sampling error of the difference between correlated proportions or percentages", Psychometrika 12, 1947).
+    `gitops.gates.significance` has the same tests in plain Python, and a test holds both together.
     """
     pairs = right.astype(np.int8) - before.astype(np.int8)
     of_images = pairs.mean(axis=1)

@@ -43,7 +43,7 @@ _OUTLIER = 4.0  # standard deviations: values further off count as this far
 _WITHOUT = 0.8
 # Rows of the reference for each column: the correlations of fewer are too uncertain for T². With five, it
 # differed in 2.4 % of 500 unchanged weeks where 0.5 % are meant
-_ROWS_EACH = 10
+ROWS_EACH = 10
 _NAMED = 3
 _DIGITS = 4
 
@@ -209,7 +209,7 @@ def compare(windows: Sequence[Mapping[str, np.ndarray]], reference: Reference) -
     for others, _, _ in without:
         far &= np.sign(errors) * others >= _WITHOUT * one
     linear = (
-        len(reference.columns.rows) >= _ROWS_EACH * len(reference.names)
+        len(reference.columns.rows) >= ROWS_EACH * len(reference.names)
         and distance >= all_columns
         and effect >= limits.LEAST
         and all(rest >= _remaining(chance, all_columns) for _, rest, _ in without)

@@ -16,7 +16,7 @@ from gitops.release.settings import Settings
 # each kind of test (Bonferroni). Within a kind, tests are adjusted by Holm.
 ALPHA = 0.05
 # `gitops.gates.groups` has the rest.
-MEAN_ALPHA, _TOGETHER, ATTRIBUTE_ALPHA, _SLICES, _DEAD = 0.01, 0.017, 0.008, 0.0025, 0.0025
+MEAN_ALPHA, _TOGETHER, ATTRIBUTE_ALPHA, _SLICES, DEAD = 0.01, 0.017, 0.008, 0.0025, 0.0025
 
 REGRESSION = "no worse than the incumbent"
 ANCHORED = "no worse than the best release"
@@ -275,13 +275,13 @@ def _dead(sides: Sequence[Side]) -> GateResult:
     died = [
         f"{name} ({rare.found} of {rare.count} found, not {rare.incumbent_found}, p {p:.2g}{_against(side)})"
         for p, (name, side, rare) in zip(p_values, parts, strict=True)
-        if p <= _DEAD and informative(rare, rare.incumbent_found, rare.incumbent_false)
+        if p <= DEAD and informative(rare, rare.incumbent_found, rare.incumbent_false)
         if not informative(rare, rare.found, rare.false)
     ]
     shown = died[:_FEW] or [f"none of {len({name for name, _, _ in parts})}"]
     if len(died) > _FEW:
         shown.append(f"{len(died) - _FEW} more")
-    limit = f"none dead that was alive, at p up to {_DEAD} (Holm)"
+    limit = f"none dead that was alive, at p up to {DEAD} (Holm)"
     return GateResult("no attribute dead", ", ".join(shown), limit, "", not died)
 
 

@@ -51,20 +51,32 @@ def archive(origin: Origin, commit: str, *, run_id: str, runs: Path, home: Path,
         raise CandidateError(f"{run_id!r}: cannot name a folder; give the run another id")
     target = runs / run_id
     with workspace(origin, commit, home) as space:
-        if under_dvc := _under_dvc(space):
+        under_dvc = _under_dvc(space)
+        if under_dvc:
             call(["dvc", "pull", *under_dvc], space.path, timedelta(minutes=10))
+        # DVC links its files from its cache. A link of the commit may lead to any file of this machine.
+        linked = {space.path / path for path in under_dvc}
+
+        def left_out(place: str, names: list[str]) -> list[str]:
+            paths = [Path(place, name) for name in names]
+            return [
+                path.name
+                for path in paths
+                if path.name == ".gitignore" or (path.is_symlink() and path not in linked)
+            ]
+
         with _replacing(target) as folder:
             for name in FOLDERS:
-                if (space.path / name).is_dir():
+                if (space.path / name).is_dir() and not (space.path / name).is_symlink():
                     # Without the modes: files of the DVC cache are readable by everybody
                     shutil.copytree(
                         space.path / name,
                         folder / name,
-                        ignore=shutil.ignore_patterns(".gitignore"),
+                        ignore=left_out,
                         copy_function=shutil.copyfile,
                     )
             for name in FILES:
-                if (space.path / name).is_file():
+                if (space.path / name).is_file() and not (space.path / name).is_symlink():
                     shutil.copyfile(space.path / name, folder / name)
             (folder / COMMIT).write_text(f"{commit}\n")
         _tag(space, run_id)

@@ -9,7 +9,11 @@ import pytest
 from benchmarks.joint import Case, days_of, false_alarms, power
 from benchmarks.score_population import Population, tilted
 from benchmarks.weeks import DAYS
-from face_attributes.monitoring.joint_test import Reference, compare
+from drawn_faces import DRAWN_ATTRIBUTES
+from face_attributes import params
+from face_attributes.data.image_statistics import STATISTICS
+from face_attributes.monitoring.joint_test import ROWS_EACH, Reference, compare
+from tests.support.checkout import ROOT
 
 POPULATION = Population(0)
 
@@ -169,3 +173,12 @@ def test_ten_points_more_of_an_attribute_are_found_in_half_of_the_weeks():
     columns, joint = power(0.48, 100, references=10, weeks=5)
     assert joint >= 25
     assert joint > columns
+
+
+def test_the_reference_of_the_default_parameters_is_too_small_for_t_squared():
+    """docs/monitoring.md states it."""
+    default = params.load(ROOT / "params.yaml")
+    validation = min(default.prepare.sample, default.data.synthetic.count // 10)
+    # A decision and a score of each attribute, and without those of the embedding
+    columns = 2 * len(DRAWN_ATTRIBUTES) + len(STATISTICS)
+    assert validation < ROWS_EACH * columns

@@ -380,7 +380,7 @@ def test_the_code_of_main_finds_out_a_worse_model(
     announced, *refused = result.stderr.splitlines()
     assert announced == f"Comparing the models of {candidate[:12]} and {main[:12]} on the same images ..."
     assert "no worse than the incumbent: 0.7500 (-0.2500," in refused[0]
-    assert any("no attribute worse: Male -0.5000 (p " in line for line in refused)
+    assert any("no attribute worse: Male -0.5000 (p 1.7e-18)" in line for line in refused)
     assert "The gates of dev" in result.stdout
     assert "1.0000" in result.stdout
     assert (works.checkout.path / ".visage/gates/comparisons").is_dir()

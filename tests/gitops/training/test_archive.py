@@ -117,3 +117,20 @@ def test_the_copy_is_readable_by_its_owner_alone(
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert {path.name for path in files} >= {"a.jpg", "evaluation.json"}
     assert [path for path in files if path.stat().st_mode & 0o077] == []
+
+
+def test_a_link_of_a_commit_brings_no_file_of_the_machine(origin: Repository, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret: correct horse")  # pragma: allowlist secret
+    clone = Repository.clone(str(origin.path), tmp_path / "clone")
+    (clone.path / "plots/leak.jpg").symlink_to(secret)
+    (clone.path / "plots/folder").symlink_to(tmp_path)
+    (clone.path / "metrics/none.json").symlink_to("nowhere")
+    (clone.path / "params.yaml").unlink()
+    (clone.path / "params.yaml").symlink_to(secret)
+    clone.git("add", "--force", "plots/leak.jpg", "plots/folder", "metrics/none.json", "params.yaml")
+    clone.git("commit", "--quiet", "--message=Links", env=clone.identity())
+    clone.git("push", "--quiet", "origin", "HEAD:refs/heads/main")
+    folder = keep(origin, origin.resolve("main"), tmp_path)
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    assert found == {"commit", "dvc.lock", "metrics/evaluation.json", "plots/a.jpg"}
