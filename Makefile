@@ -122,7 +122,7 @@ test-all: setup ## Run all tests, including those that need system packages or m
 	@$(MAKE) --no-print-directory test-hostile
 
 test-compose: setup ## Build the image, then start, use and stop an environment with Docker Compose
-	@$(BIN)/python -m pytest -m docker tests/infra/compose
+	@$(BIN)/python -m pytest -m docker tests/infra/compose tests/infra/preview
 
 compose: ## Start an environment on this server with Docker Compose (make compose ENV=prod)
 	@scripts/up.sh "$(or $(ENV),dev)"
@@ -172,7 +172,8 @@ audit: setup audit-packages ## Check locked packages and pinned actions for know
 audit-packages: ## Check locked packages alone, with the uv that make setup-gitops installs
 	$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip --strict
 
-SYSTEM_PACKAGES := chromium chromium-driver jq npm openssh-client postgresql prometheus redis-server
+# Debian's npm cannot be installed beside a Node.js from elsewhere, which has its own.
+SYSTEM_PACKAGES := chromium chromium-driver jq openssh-client postgresql prometheus redis-server $(if $(shell command -v npm),,npm)
 
 system-packages: ## Install the system packages of make test-all (Debian, Ubuntu)
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update --quiet

@@ -151,18 +151,23 @@ def test_up_again_does_nothing_again(clone: Clone) -> None:
     assert pids & {process.pid for process in clone.processes()}
 
 
-def test_up_brings_back_what_was_killed(clone: Clone) -> None:
-    victim = next(
-        process
-        for process in clone.processes()
-        if process.environ().get("VISAGE_SERVICE") == "prod/scheduler"
-        and process.pid == os.getpgid(process.pid)
-    )
+def scheduler(clone: Clone) -> psutil.Process | None:
+    """The scheduler of prod, without its children."""
+    for process in clone.processes():
+        leads = process.pid == os.getpgid(process.pid)
+        if leads and process.environ().get("VISAGE_SERVICE") == "prod/scheduler":
+            return process
+    return None
+
+
+def test_what_was_killed_comes_back_and_the_status_says_so(clone: Clone) -> None:
+    victim = scheduler(clone)
+    assert victim
     victim.kill()
     victim.wait(30)
-    output = clone.make("up")
-    assert "prod" in output
-    assert "scheduler" in output
+    assert waiting.wait_until(lambda: scheduler(clone) is not None, seconds=60, pause=1)
+    clone.make("up")
+    assert "scheduler: ended, and was started again, once" in clone.make("status")
     assert all(row["agree"] for row in clone.status().values())
 
 
@@ -209,7 +214,10 @@ def test_a_model_whose_claim_is_false_gives_way_by_itself(clone: Clone) -> None:
     assert len(states) == 3
     assert all(" rejected " in state["refused"] for state in states), states
     logs = [path.read_text() for path in (clone.path / ".visage").glob("*/logs/dag-processor.log")]
-    assert [log.count("rejected it") for log in logs] == [1, 1, 1], "said once, not at every refresh"
+    said = [[line for line in log.splitlines() if ": refused; " in line] for log in logs]
+    assert all(len(lines) == 1 and " rejected " in lines[0] for lines in said), (
+        f"not at every refresh: {said}"
+    )
 
     back = {
         METRICS: repository.read(main, METRICS),
