@@ -128,7 +128,7 @@ def test_from_drifted_images_to_the_merged_candidate(
     batch, run = "dev-2026-02-03", "drift__2026-02-04T00:00:00+00:00"
     with dvc(here.folder):
         folder = here.folder / "home" / "labelled" / batch
-        call(["draw", str(folder), "--count", "24", "--seed", "9", "--light", "0.45", "--noise", "12"])
+        call(["draw", str(folder), "--count", "300", "--seed", "9", "--light", "0.45", "--noise", "12"])
         branch = train_again(here, first, run, batch)
     second = here.origin.resolve(f"refs/heads/{branch}")
 
