@@ -99,7 +99,7 @@ class Cluster:
         origin.path.parent.chmod(0o700)
         origin.git("config", "uploadpack.allowAnySHA1InWant", "true")
         origin.git("config", "receive.shallowUpdate", "true")
-        head = Repository(ROOT).resolve("HEAD")
+        self.head = head = Repository(ROOT).resolve("HEAD")
         changed = {}
         for dag, schedule in _SCHEDULES.items():
             before = origin.read(head, dag) or b""
@@ -193,16 +193,6 @@ class Cluster:
         """Return what runs of a process of Airflow, and of what it has started."""
         found = process.belonging(self._state)
         return [one for one in found if process.service_of(one) == name and alive(one)]
-
-    def commands(self, name: str) -> list[list[str]]:
-        """Return the command lines of the same."""
-        found = []
-        for one in self.running(name):
-            try:
-                found.append(one.cmdline())
-            except psutil.NoSuchProcess:
-                continue
-        return found
 
     def kill(self, name: str) -> None:
         """End a process of Airflow and all that it has started, as when its machine's plug is pulled."""

@@ -6,10 +6,14 @@ import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tests.support.command import captured
+from tests.support.waiting import working_in
 
 ROOT = Path(__file__).parents[2]
 _FIRST_USER = 64001  # numbers that no system gives to anybody
@@ -67,6 +71,14 @@ class Machine:
             "DVC_SITE_CACHE_DIR": str(self.home / "dvc-site-cache"),
             "VISAGE_HOME": str(self.data),
         }
+
+    def trains(self) -> bool:
+        """Whether a training runs here. Its process has none of the marks of a process of Airflow."""
+        for one in working_in(self.data / "workspaces"):
+            with suppress(psutil.NoSuchProcess):
+                if one.cmdline()[-2:] == ["face_attributes", "train"]:
+                    return True
+        return False
 
     def command(self, program: Sequence[str]) -> list[str]:
         """Return the command that runs `program` here."""

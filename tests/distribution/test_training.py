@@ -83,7 +83,8 @@ def test_a_training_is_spread_over_both(cluster: Cluster, workers: dict[str, Mac
     assert set(stages.values()) == set(workers), f"what one machine made, the other one worked with: {stages}"
     assert cluster.origin.tree_id(run_branch(run), "metrics/evaluation.json")
     for machine in workers.values():
-        assert_undamaged(cluster.origin, cluster.store / BUCKET, machine.data / "workspaces")
+        spaces = machine.data / "workspaces"
+        assert_undamaged(cluster.origin, cluster.store / BUCKET, spaces, after=cluster.head)
 
 
 def test_a_training_outlives_the_machine_that_works_on_it(
@@ -98,11 +99,7 @@ def test_a_training_outlives_the_machine_that_works_on_it(
 
     def training() -> list[str]:
         assert cluster.airflow.run(DAG, run).state not in ENDED, cluster.trouble(DAG, run)
-        return [
-            name
-            for name in workers
-            if any(command[-2:] == ["face_attributes", "train"] for command in cluster.commands(name))
-        ]
+        return [name for name, machine in workers.items() if machine.trains()]
 
     wait_for(training, seconds=1500, pause=0.3)
     [victim] = training()
@@ -119,7 +116,7 @@ def test_a_training_outlives_the_machine_that_works_on_it(
     assert victim in hosts.values(), "some of the work before was its"
     assert cluster.origin.tree_id(run_branch(run), "metrics/evaluation.json")
     spaces = workers[survivor].data / "workspaces"
-    assert_undamaged(cluster.origin, cluster.store / BUCKET, spaces)
+    assert_undamaged(cluster.origin, cluster.store / BUCKET, spaces, after=cluster.head)
 
 
 def test_the_trials_of_a_search_are_spread_over_both_and_make_the_search_of_one_machine(

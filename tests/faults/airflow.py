@@ -69,6 +69,7 @@ if command == "compare":
     given = dict(zip(rest[::2], rest[1::2]))
     found = json.loads(r'''__COMPARISON__''')
     found["model_sha256"], found["incumbent_sha256"] = digest(given["--model"]), digest(given["--incumbent"])
+    found["holdout_sha256"] = digest(given.get("--holdout", "data/holdout.parquet"))
     Path(given["--out"]).write_text(json.dumps(found))
     sys.exit()
 if command == "score":
@@ -140,7 +141,7 @@ class Environment:
     def __init__(
         self, folder: Path, name: str = "dev", *, enrolled: Sequence[str] = (), **settings: str
     ) -> None:
-        """Start it. Main lists new keys of the environments `enrolled`.
+        """Start it. Main lists new keys of the environments `enrolled`, or of this one.
 
         `folder` is empty, or has a repository `checkout`, and a DVC remote `store`, to begin with.
         """
@@ -154,8 +155,7 @@ class Environment:
         bare.configure_dvc()
         if (folder / "store").is_dir():
             shutil.copytree(folder / "store", self.layout.dvc_remote, dirs_exist_ok=True)
-        if enrolled:
-            bare.enrol(enrolled)
+        bare.enrol(enrolled or [name])
         self.origin = bare.repository
         if name != "dev":
             self.declare(self.origin.resolve("main"))

@@ -10,23 +10,26 @@ import yaml
 from gitops.git.repository import Repository
 
 
-def assert_undamaged(origin: Repository, store: Path, spaces: Path) -> None:
+def assert_undamaged(origin: Repository, store: Path, spaces: Path, *, after: str | None = None) -> None:
     """Fail unless git is whole, all that any commit names is on the DVC remote, and no workspace is left.
 
-    `store` is where the DVC remote keeps its files on this machine.
+    `store` is where the DVC remote keeps its files on this machine. The data of the commit `after` and those
+    before it are on another remote.
     """
     origin.git("fsck", "--strict", "--no-dangling")
     seen = 0
-    for commit in origin.git("rev-list", "--all").splitlines():
-        for digest in _named(origin, commit):
-            _check(store, digest)
+    made = ("--all", *(("--not", after) if after else ()))
+    for commit in origin.git("rev-list", *made).splitlines():
+        for path, digest in _named(origin, commit):
+            _check(store, digest, f"{commit[:12]}: {path}")
             seen += 1
     assert seen, "there is something to look at"
     left = [entry.name for entry in spaces.iterdir() if entry.name != ".sweep"] if spaces.exists() else []
     assert left == []
 
 
-def _named(origin: Repository, commit: str) -> Iterator[str]:
+def _named(origin: Repository, commit: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the digest of each output that is on the remote."""
     for path in origin.files(commit):
         if path.endswith(".dvc"):
             outs = yaml.safe_load(origin.read(commit, path) or b"")["outs"]
@@ -35,12 +38,14 @@ def _named(origin: Repository, commit: str) -> Iterator[str]:
             outs = [out for stage in stages for out in stage.get("outs", [])]
         else:
             continue
-        yield from (out["md5"] for out in outs if origin.tree_id(commit, out["path"]) is None)
+        yield from ((out["path"], out["md5"]) for out in outs if origin.tree_id(commit, out["path"]) is None)
 
 
-def _check(store: Path, digest: str) -> None:
-    content = (store / "files" / "md5" / digest[:2] / digest[2:]).read_bytes()
-    assert hashlib.md5(content).hexdigest() == digest.removesuffix(".dir")  # noqa: S324, DVC's digest
+def _check(store: Path, digest: str, name: str) -> None:
+    file = store / "files" / "md5" / digest[:2] / digest[2:]
+    assert file.is_file(), f"{name}: {digest} is not on the remote"
+    content = file.read_bytes()
+    assert hashlib.md5(content).hexdigest() == digest.removesuffix(".dir"), name  # noqa: S324, DVC's digest
     if digest.endswith(".dir"):
         for entry in json.loads(content):
-            _check(store, entry["md5"])
+            _check(store, entry["md5"], f"{name}/{entry['relpath']}")

@@ -465,10 +465,11 @@ def test_real_trials_beside_each_other(tiny, made, home):
 def test_a_lost_process_of_the_search(tiny, made, home):
     params = tiny.tune.model_copy(update={"trials": 4, "epochs": 400, "images": 10, "parallel": 2})
     ended = threading.Event()
+    others = psutil.Process().children()
 
     def kill():
         def workers():
-            found = psutil.Process().children()
+            found = [one for one in psutil.Process().children() if one not in others]
             return [one for one in found if "spawn_main" in str(one.cmdline())]
 
         wait_for(lambda: len(workers()) == 2, seconds=100)
