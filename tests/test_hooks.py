@@ -194,7 +194,10 @@ def test_an_undeclared_import_is_found(tmp_path: Path, module: str) -> None:
     assert "DEP003 'babel'" in done.stderr
 
 
-def test_a_second_worktree_uses_the_tools_of_the_first(tmp_path: Path) -> None:
+def test_a_second_worktree_uses_the_tools_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     first, second = tmp_path / "first", tmp_path / "second"
     repository = Repository(first)
     first.mkdir()
