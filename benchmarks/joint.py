@@ -108,8 +108,8 @@ def tables(references: int, weeks: int) -> dict[str, str]:
         alarms, joint, worst = false_alarms(case, references, weeks)
         people = "all different" if case.each == 1 else f"{case.each} images each"
         people += "" if case.known else ", unknown"
-        people += f", groups {case.alike:g} times as different" if case.alike > 1 else ""
-        people += f", {case.repeated:.0%} of the images repeated" if case.repeated else ""
+        people += ", alike" if case.alike > 1 else ""
+        people += f", {case.repeated:.0%} repeated" if case.repeated else ""
         lines.append(
             f"| {case.a_day:,} | {case.reference:,} | {people} | {total} | **{alarms / total:.1%}** "
             f"| {at_most(alarms, total):.1%} | {joint / total:.1%} | {worst} of {weeks} |"
