@@ -119,6 +119,22 @@ def test_the_rates_on_photographs_are_few_enough_and_those_that_the_docs_state()
     assert f"of a smaller sample, {worst} of {photographs.CHANGED_WEEKS}" in page
 
 
+def test_the_simulated_rates_are_few_enough_and_those_that_the_docs_state() -> None:
+    table = re.search("<!-- simulated -->(.*)<!-- /simulated -->", DOCUMENT.read_text("utf-8"), re.DOTALL)
+    assert table
+    rows = [line.split("|")[1:-1] for line in table[1].splitlines() if "**" in line]
+    assert max(float(row[4].strip(" *%")) for row in rows) <= 5
+    joint = {
+        "few": max(float(row[6].strip(" %")) for row in rows if row[1].strip() == "500"),
+        "alike": max(float(row[6].strip(" %")) for row in rows if row[2].endswith("alike ")),
+    }
+    page = " ".join((DOCUMENT.parents[2] / "docs/monitoring.md").read_text("utf-8").split())
+    assert (
+        f"with 500 rows, the joint test alone took up to {joint['few']:g} %, and up to {joint['alike']:g} %"
+        in page
+    )
+
+
 def test_the_number_for_people_who_come_together_is_that_of_the_official_parts() -> None:
     text = DOCUMENT.read_text("utf-8")
     [ratio] = re.findall(
