@@ -1,5 +1,6 @@
 """What every test shares: a home of its own, and nothing of the machine's settings."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -136,6 +137,13 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> "Trained":
 def trained(trained_once: "Trained", tmp_path: Path) -> "Trained":
     """A checkout and an origin with a candidate, for one test to change."""
     return trained_once.copy(tmp_path / "trained")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spare Python's collector the million objects of the loaded modules, which live to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

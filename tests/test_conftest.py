@@ -42,7 +42,8 @@ def test_tests_that_are_left_out_are_named(workers: str, tmp_path: Path) -> None
         [*command, "--numprocesses", workers],
         cwd=tmp_path,
         # Plugins that are not asked for take seconds to load.
-        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)},
+        env=os.environ
+        | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,

@@ -223,7 +223,7 @@ def test_what_runs_is_left_alone(running: Running) -> None:
     assert running.instance.alive() == before
 
 
-@pytest.mark.parametrize("name", ["dag-processor", "scheduler"])
+@pytest.mark.parametrize("name", ["dag-processor", pytest.param("scheduler", marks=pytest.mark.long)])
 def test_a_killed_process_alone_comes_back_by_itself(running: Running, name: str) -> None:
     engine = Engine(Layout(running.instance.paths.root.parents[1]), os.environ)
     before = running.instance.alive()
@@ -238,6 +238,7 @@ def test_a_killed_process_alone_comes_back_by_itself(running: Running, name: str
     assert not engine.is_incomplete()
 
 
+@pytest.mark.long
 def test_a_killed_database_comes_back_by_itself(running: Running) -> None:
     layout = Layout(running.instance.paths.root.parents[1])
     before = running.instance.alive()
