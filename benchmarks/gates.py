@@ -20,6 +20,7 @@ from scipy.stats import beta, norm
 
 from benchmarks.population import updated
 from face_attributes.evaluation import groups, slices
+from gitops.gates.anchors import earliest_of_the_best
 from gitops.gates.comparison import (
     AttributeDifference,
     Cell,
@@ -31,7 +32,6 @@ from gitops.gates.comparison import (
     Size,
     Slice,
 )
-from gitops.gates.gates import earliest_of_the_best
 from gitops.gates.rows import ANCHORED, REGRESSION, Side, compared
 from gitops.release.settings import Settings, load
 
@@ -179,7 +179,9 @@ def year(world: World, step: np.ndarray, settings: Settings) -> tuple[int, np.nd
     releases, refused = [first], []
     for _ in range(WEEKS):
         candidate = world.train(releases[-1].loss + step)
-        best = earliest_of_the_best([(one.accuracy, one) for one in releases], settings.max_mean_loss)
+        best = earliest_of_the_best(
+            releases, settings.max_mean_loss, lambda one, other: one.accuracy - other.accuracy
+        )
         sides = [Side(REGRESSION, "the incumbent", world.compare(candidate, releases[-1]))]
         if best is not releases[-1]:
             side = world.compare(candidate, best)

@@ -6,14 +6,13 @@ anchor. All tests of one decision share one error rate.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from rich.markup import escape
 from rich.table import Table
 
-from gitops.errors import ComparisonError, GateError, NotComparableError, SettingsError
+from gitops.errors import ComparisonError, GateError, NotComparableError
 from gitops.gates import groups, recorded
 from gitops.gates.comparison import Compare
 from gitops.gates.result import GateResult
@@ -21,9 +20,9 @@ from gitops.gates.rows import ANCHORED, NAMED, NAMES, REGRESSION, Side, answered
 from gitops.model.decisions import Decisions
 from gitops.model.evaluation import Evaluation
 from gitops.paths import DECISIONS
-from gitops.release.settings import Settings, path_of
+from gitops.release.settings import Settings
 from gitops.release.snapshot import Snapshot
-from gitops.release.verdicts import VERIFIED, Verdict, tag_name
+from gitops.release.verdicts import VERIFIED, tag_name
 
 _STANDARD_ERRORS = 2.0
 
@@ -53,9 +52,6 @@ def table(rows: Sequence[GateResult], title: str = "") -> Table:
     return shown
 
 
-_Release = TypeVar("_Release")
-
-
 def tolerance(model: Evaluation, incumbent: Evaluation) -> float | None:
     """Return two standard errors of the difference of two mean accuracies, by their 95% intervals.
 
@@ -67,57 +63,6 @@ def tolerance(model: Evaluation, incumbent: Evaluation) -> float | None:
             return None
         widths.append(item.mean_accuracy_high - item.mean_accuracy_low)
     return _STANDARD_ERRORS * math.hypot(*widths) / _IN_INTERVAL
-
-
-def anchor(
-    model: Snapshot, verified: Iterable[Verdict], releases: Mapping[str, Snapshot], margin: float
-) -> Snapshot | None:
-    """Return the best release that an environment verified, or None where it verified none.
-
-    That is the earliest of those whose measured mean accuracy is at most `margin` below the highest: a
-    release that looks a little better by chance does not become the measure of all that follow. Only releases
-    that learnt from the same source of data count.
-
-    Args:
-        model: The release that is judged.
-        verified: The verdicts of the environment, oldest first.
-        releases: The verified releases that are here.
-        margin: MAX_MEAN_LOSS.
-
-    """
-    candidates = [
-        (verdict.measured_accuracy, release)
-        for verdict in verified
-        if verdict.measured_accuracy is not None
-        and (release := releases.get(verdict.release))
-        and release.source == model.source
-    ]
-    return earliest_of_the_best(candidates, margin) if candidates else None
-
-
-def named(release: Snapshot | None, settings: Settings) -> Snapshot | None:
-    """Return the release that ANCHOR_RELEASE names; None where it names none.
-
-    Args:
-        release: The commit of that name; None where there is none.
-        settings: The settings of the environment.
-
-    Raises:
-        SettingsError: if it names no commit that is here.
-
-    """
-    if settings.anchor_release and release is None:
-        problem = f"ANCHOR_RELEASE: {settings.anchor_release[:12]} is no commit of this repository"
-        raise SettingsError(
-            path_of(settings.visage_environment), problem, "name a release, or leave it empty"
-        )
-    return release
-
-
-def earliest_of_the_best(candidates: Sequence[tuple[float, _Release]], margin: float) -> _Release:
-    """Return the first release whose accuracy is at most `margin` below the highest."""
-    highest = max(accuracy for accuracy, _ in candidates)
-    return next(release for accuracy, release in candidates if accuracy >= highest - margin)
 
 
 def judge(

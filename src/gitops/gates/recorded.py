@@ -5,7 +5,7 @@ of which the later one must still have: it may grow, and may not lose the images
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from gitops.errors import ComparisonError
 from gitops.gates import contradictions
@@ -73,6 +73,30 @@ def compare(model: Decisions, incumbent: Decisions) -> Answers:
         groups=_groups(incumbent, packed),
         contradictions=contradictions.count({name: decided for name, (_, decided, _) in packed.items()}),
     )
+
+
+def gain(one: Decisions, other: Decisions) -> float | None:
+    """Return by how much the first model is more accurate on the images that both answered.
+
+    The true answers are those that the release of each model records.
+
+    Returns:
+        The difference of the mean accuracies; None if both have less than half of the smaller hold-out set,
+        or no attribute in common.
+
+    """
+    names = [name for name in one.attributes if name in other.attributes]
+    both = set(one.digests) & set(other.digests)
+    if not names or 2 * len(both) < min(one.samples, other.samples):
+        return None
+    return _accuracy(one, names, both) - _accuracy(other, names, both)
+
+
+def _accuracy(decisions: Decisions, names: Sequence[str], images: Set[bytes]) -> float:
+    inside = [digest in images for digest in decisions.digests]
+    mask = _packed(inside[::-1])  # the first image is the lowest bit
+    wrong = sum((decisions.wrong(name) & mask).bit_count() for name in names)
+    return 1 - wrong / (sum(inside) * len(names))
 
 
 def _packed(values: Sequence[bool]) -> int:

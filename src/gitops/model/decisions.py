@@ -68,12 +68,14 @@ class Decisions(Record):
     @property
     def accuracy(self) -> float:
         """The mean accuracy."""
-        wrong = 0
-        mask = (1 << self.samples) - 1
-        for one in self.attributes.values():
-            truth, decided = (int.from_bytes(_decoded(text), "little") for text in (one.truth, one.decisions))
-            wrong += ((truth ^ decided) & mask).bit_count()
+        wrong = sum(self.wrong(name).bit_count() for name in self.attributes)
         return 1 - wrong / (self.samples * len(self.attributes))
+
+    def wrong(self, attribute: str) -> int:
+        """Return a bit for each image, which is set where the decision is wrong; the first is the lowest."""
+        one = self.attributes[attribute]
+        truth, decided = (int.from_bytes(_decoded(text), "little") for text in (one.truth, one.decisions))
+        return (truth ^ decided) & (1 << self.samples) - 1
 
 
 def _decoded(text: str) -> bytes:

@@ -12,7 +12,7 @@ from gitops.errors import (
     SettingsError,
 )
 from gitops.findings import Finding
-from gitops.gates import gates, licence
+from gitops.gates import anchors, gates, licence
 from gitops.gates.comparison import Compare
 from gitops.gates.gates import GateResult
 from gitops.promotion.approved import approved
@@ -50,8 +50,8 @@ def judge_model(
     releases = {
         verdict.release: release for verdict in verified if (release := state.snapshot(verdict.release))
     }
-    best = gates.anchor(model, verified, releases, settings.max_mean_loss)
-    named = gates.named(
+    best = anchors.best(model, verified, releases, settings.max_mean_loss, evidence.decisions)
+    named = anchors.named(
         state.snapshot(settings.anchor_release) if settings.anchor_release else None, settings
     )
     rows = gates.judge(model, incumbent, settings, compare, best, named, evidence.decisions)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gitops.dvc import lockfile
 from gitops.errors import CandidateError, GitError, ParseError, TransientError
-from gitops.gates import gates, licence
+from gitops.gates import anchors, gates, licence
 from gitops.gates.comparer import Comparer
 from gitops.gates.gates import GateResult
 from gitops.git.repository import Repository
@@ -133,23 +133,23 @@ def judge(
             repository.fetch_refs("origin", *(f"+refs/tags/{tag}:{target}/tags/{tag}" for tag in tags))
         copy = update_mirror(origin, mirror or cache / "origin.git")
         verified = Verdicts.of_environment(copy, origin.url, environment).verifications(environment)
-        anchors = [declared.anchor_release] if declared.anchor_release else []
-        for commit in anchors:
+        owned = [declared.anchor_release] if declared.anchor_release else []
+        for commit in owned:
             try:
                 fetch(repository, origin, commit)
             except TransientError:
                 raise
             except GitError as error:
-                # A commit that is not there: `gates.named` names the setting
+                # A commit that is not there: `anchors.named` names the setting
                 log.warning("%s", error)
-        commits = [result, incumbent, *anchors, *(item.release for item in verified)]
+        commits = [result, incumbent, *owned, *(item.release for item in verified)]
         releases = Snapshot.load_all(repository, commits)
         model = releases[result]
-        best = gates.anchor(model, verified, releases, declared.max_mean_loss)
-        named = gates.named(releases.get(declared.anchor_release), declared)
+        known = partial(decisions.of_commit, repository)
+        best = anchors.best(model, verified, releases, declared.max_mean_loss, known)
+        named = anchors.named(releases.get(declared.anchor_release), declared)
         # By the code of the release that runs here: it is the only code that may.
         compare = Comparer(repository, origin, cache, lambda: incumbent)
-        known = partial(decisions.of_commit, repository)
         rows = gates.judge(model, releases[incumbent], declared, compare, best, named, known)
         appended = licences.batches(repository.files(result, licences.BATCHES))
         return [*rows, licence.judge(tip.licences, model.source, appended, declared.use)]

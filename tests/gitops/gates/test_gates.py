@@ -1,7 +1,6 @@
 import json
 import re
 import time
-from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
@@ -10,7 +9,7 @@ from rich.console import Console
 from scipy.stats import binomtest, fisher_exact
 
 from gitops.errors import ComparisonError, GateError, NotComparableError, SettingsError
-from gitops.gates import gates, significance
+from gitops.gates import anchors, gates, significance
 from gitops.gates.comparison import Comparison, Rare, parse
 from gitops.gates.gates import GateResult, judge, tolerance
 from gitops.model.evaluation import Evaluation
@@ -18,7 +17,6 @@ from gitops.paths import EVALUATION, EXPORT
 from gitops.release import settings
 from gitops.release.settings import Settings
 from gitops.release.snapshot import Snapshot
-from gitops.release.verdicts import Verdict
 from tests.support.figures import COMPARISON, model_files
 from tests.support.lab import ROOT
 from tests.support.snapshots import release
@@ -473,10 +471,10 @@ def test_owners_may_name_a_release_that_no_model_may_be_worse_than() -> None:
 def test_a_named_release_must_be_here_and_have_a_model() -> None:
     limits = DEV.model_copy(update={"anchor_release": "a" * 40})
     with pytest.raises(SettingsError, match="ANCHOR_RELEASE: aaaaaaaaaaaa is no commit") as caught:
-        gates.named(None, limits)
+        anchors.named(None, limits)
     assert "environments/dev/settings.env" in str(caught.value)
     without = release({})
-    assert gates.named(without, limits) is without
+    assert anchors.named(without, limits) is without
 
     def compare(_: Snapshot, other: Snapshot, /, **__: Any) -> Comparison:
         assert other.evaluation.samples
@@ -569,34 +567,6 @@ def test_a_hold_out_that_changed_makes_nothing_easier() -> None:
     asked.clear()
     judge(other, incumbent, DEV, compare)
     assert asked == [(incumbent, None)]
-
-
-def test_the_best_release_is_the_earliest_within_the_margin_of_the_highest() -> None:
-    head = release(model_files("x") | source("synthetic"))
-    assert gates.anchor(head, [], {}, 0.003) is None
-    accuracies = (0.90, 0.931, 0.933, 0.92)
-    known = [release(model_files(f"m{number}") | source("synthetic")) for number in range(len(accuracies))]
-    releases = {one.commit: one for one in known}
-    verdicts = [verdict(one, accuracy) for one, accuracy in zip(known, accuracies, strict=True)]
-    assert gates.anchor(head, verdicts, releases, 0.003) == known[1]
-    assert gates.anchor(head, [verdicts[0], *verdicts[2:]], releases, 0.003) == known[2]
-    assert gates.anchor(release(source("celeba")), verdicts, releases, 0.003) is None
-    # Not one that is not here, nor one that nobody measured
-    without = [verdict(release({}), 0.99), verdict(known[3], None), *verdicts]
-    assert gates.anchor(head, without, releases, 0.003) == known[1]
-
-
-def verdict(release: Snapshot, accuracy: float | None) -> Verdict:
-    return Verdict(
-        verdict="verified",
-        environment="dev",
-        release=release.commit,
-        claimed_accuracy=0.9,
-        measured_accuracy=accuracy,
-        onnxruntime="1.0",
-        samples=2000,
-        at=datetime(2026, 1, 1, tzinfo=UTC),
-    )
 
 
 def test_tests_of_many_images_take_no_time() -> None:

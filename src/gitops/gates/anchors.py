@@ -1,0 +1,116 @@
+"""Anchors: the releases, beside the incumbent, that a candidate must not be worse than."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache, partial
+from typing import NamedTuple, TypeVar
+
+from gitops.errors import ComparisonError, GateError, SettingsError
+from gitops.gates import recorded
+from gitops.model.decisions import Decisions
+from gitops.release.settings import Settings, path_of
+from gitops.release.snapshot import Snapshot
+from gitops.release.verdicts import Verdict
+
+_Release = TypeVar("_Release")
+
+
+class _Verified(NamedTuple):
+    accuracy: float
+    release: Snapshot
+    holdout: str | None
+
+
+def best(
+    model: Snapshot,
+    verified: Iterable[Verdict],
+    releases: Mapping[str, Snapshot],
+    margin: float,
+    decisions: Callable[[str], Decisions | None],
+) -> Snapshot | None:
+    """Return the best release that an environment verified, or None where it verified none.
+
+    Measured accuracies rank releases with one hold-out set, and recorded decisions about the images of both
+    sets rank others. Only releases that learnt from the same source of data count, and whose `dvc.lock` can
+    be read.
+
+    Args:
+        model: The release that is judged.
+        verified: The verdicts of the environment, oldest first.
+        releases: The verified releases that are here.
+        margin: MAX_MEAN_LOSS.
+        decisions: Returns the decisions that a commit records, or None.
+
+    """
+    candidates: list[_Verified] = []
+    for verdict in verified:
+        release, accuracy = releases.get(verdict.release), verdict.measured_accuracy
+        if release is not None and accuracy is not None and release.source == model.source:
+            with suppress(GateError):
+                candidates.append(_Verified(accuracy, release, release.holdout))
+    if not candidates:
+        return None
+    return earliest_of_the_best(candidates, margin, partial(_gain, cache(decisions))).release
+
+
+def named(release: Snapshot | None, settings: Settings) -> Snapshot | None:
+    """Return the release that ANCHOR_RELEASE names; None where it names none.
+
+    Args:
+        release: The commit of that name; None where there is none.
+        settings: The settings of the environment.
+
+    Raises:
+        SettingsError: if it names no commit that is here.
+
+    """
+    if settings.anchor_release and release is None:
+        problem = f"ANCHOR_RELEASE: {settings.anchor_release[:12]} is no commit of this repository"
+        raise SettingsError(
+            path_of(settings.visage_environment), problem, "name a release, or leave it empty"
+        )
+    return release
+
+
+def earliest_of_the_best(
+    releases: Sequence[_Release], margin: float, gain: Callable[[_Release, _Release], float | None]
+) -> _Release:
+    """Return the first release that is at most `margin` below the highest.
+
+    A release that looks a little better by chance does not become the measure of all that follow.
+
+    Args:
+        releases: The releases, oldest first.
+        margin: A difference of accuracies.
+        gain: Returns by how much the first release is more accurate than the second; None where nobody knows.
+            The later of two such releases counts as higher.
+
+    """
+    highest = releases[0]
+    for release in releases[1:]:
+        found = gain(release, highest)
+        if found is None or found > 0:
+            highest = release
+    return next(
+        release
+        for release in releases
+        if release is highest or ((found := gain(release, highest)) is not None and found >= -margin)
+    )
+
+
+def _gain(decisions: Callable[[str], Decisions | None], one: _Verified, other: _Verified) -> float | None:
+    if one.holdout == other.holdout:
+        return one.accuracy - other.accuracy
+    own, others = _valid(decisions, one.release), _valid(decisions, other.release)
+    return None if own is None or others is None else recorded.gain(own, others)
+
+
+def _valid(decisions: Callable[[str], Decisions | None], release: Snapshot) -> Decisions | None:
+    """Return the decisions that a release records, or None where they are not those of its evaluation."""
+    try:
+        found, claim = decisions(release.commit), release.evaluation
+        if found is not None:
+            recorded.require(found, claim.model_sha256, claim.mean_accuracy, release.holdout, release.commit)
+    except (ComparisonError, GateError):
+        return None
+    return found
