@@ -67,5 +67,5 @@ def test_the_training_learnt_the_labelled_images(played: tuple[Clone, str]) -> N
 
 def test_played_twice_it_says_so(played: tuple[Clone, str]) -> None:
     clone, _ = played
-    with pytest.raises(AssertionError, match=r"the demo has been played: .*; make clean first"):
+    with pytest.raises(AssertionError, match=r"the demo is complete: .*\n *Next: make clean"):
         clone.make("demo-drift", "YES=1")
