@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -111,18 +112,26 @@ class Git:
             raise GitError(f"git {args[0]}: not a folder (in {self.path})") from error
         except ValueError as error:
             raise GitError(f"git {args[0]}: a name with a NUL in it (in {self.path})") from error
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            _end(process)
+
+        # Python polls for the end of a process that has a timeout, which takes half as long again as git.
+        timer = threading.Timer(timeout, stop)
+        timer.daemon = True
         try:
-            stdout, stderr = process.communicate(data, timeout=timeout)
-        except BaseException as error:
-            # An interruption can come when the process has just ended.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            timer.start()
+            stdout, stderr = process.communicate(data)
+        except BaseException:
+            _end(process)
             process.communicate()
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise GitTimeoutError(
-                    f"git {args[0]}: no answer within {timeout:g} s (in {self.path})"
-                ) from error
             raise
+        finally:
+            timer.cancel()
+        if late.is_set():
+            raise GitTimeoutError(f"git {args[0]}: no answer within {timeout:g} s (in {self.path})")
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def git(
@@ -188,3 +197,9 @@ class Git:
     def _failure(self, args: tuple[str, ...], result: subprocess.CompletedProcess[bytes]) -> GitError:
         kind, line = failure(args[0], as_text(result.stdout), as_text(result.stderr), result.returncode)
         return kind(CREDENTIALS.sub("***@", f"git {args[0]}: {line} (in {self.path})"))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and all that it started, unless it has just ended."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

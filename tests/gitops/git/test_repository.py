@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from werkzeug import Request, Response
 
@@ -21,6 +22,7 @@ from gitops.git import command
 from gitops.git.repository import Repository
 from tests.support.http import serving
 from tests.support.lab import Lab
+from tests.support.waiting import alive, wait_for
 
 
 def test_find_and_resolve(lab: Lab) -> None:
@@ -167,9 +169,19 @@ def test_the_variables_of_a_hook_do_not_lead_astray(lab: Lab, monkeypatch: pytes
     assert lab.clone.resolve("HEAD") == lab.tip
 
 
-def test_a_command_that_hangs_is_stopped(lab: Lab) -> None:
+def test_a_command_that_hangs_is_stopped_with_its_children(lab: Lab, tmp_path: Path) -> None:
+    hang = f"!sleep 1000 & echo $! > {tmp_path}/number; wait"
     with pytest.raises(GitTimeoutError, match=r"git -c: no answer within 0\.5 s"):
-        lab.clone.git("-c", "alias.hang=!sleep 1000", "hang", timeout=0.5)
+        lab.clone.git("-c", f"alias.hang={hang}", "hang", timeout=0.5)
+    number = int((tmp_path / "number").read_text())
+    wait_for(lambda: not psutil.pid_exists(number) or not alive(psutil.Process(number)))
+
+
+def test_a_command_that_answers_leaves_no_thread(lab: Lab) -> None:
+    before = threading.active_count()
+    for _ in range(3):
+        lab.clone.resolve("HEAD")
+    wait_for(lambda: threading.active_count() <= before)
 
 
 def test_reads_files_and_ids(lab: Lab) -> None:
