@@ -1,13 +1,10 @@
 """The plain `git` command: how it is started, how it fails, and when it is tried again."""
 
 import logging
-import os
 import re
-import signal
 import subprocess
-import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -16,6 +13,7 @@ from gitops.errors import GitError, GitTimeoutError, TransientError
 from gitops.git import config as git_config
 from gitops.git import incoming
 from gitops.git.objects import as_text
+from gitops.git.process import finish
 from gitops.git.reason import failure, names_too_long, too_large
 
 log = logging.getLogger(__name__)
@@ -112,26 +110,12 @@ class Git:
             raise GitError(f"git {args[0]}: not a folder (in {self.path})") from error
         except ValueError as error:
             raise GitError(f"git {args[0]}: a name with a NUL in it (in {self.path})") from error
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            _end(process)
-
-        # Python polls for the end of a process that has a timeout, which takes half as long again as git.
-        timer = threading.Timer(timeout, stop)
-        timer.daemon = True
         try:
-            timer.start()
-            stdout, stderr = process.communicate(data)
-        except BaseException:
-            _end(process)
-            process.communicate()
-            raise
-        finally:
-            timer.cancel()
-        if late.is_set():
-            raise GitTimeoutError(f"git {args[0]}: no answer within {timeout:g} s (in {self.path})")
+            stdout, stderr = finish(process, data, timeout)
+        except subprocess.TimeoutExpired as error:
+            raise GitTimeoutError(
+                f"git {args[0]}: no answer within {timeout:g} s (in {self.path})"
+            ) from error
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def git(
@@ -197,9 +181,3 @@ class Git:
     def _failure(self, args: tuple[str, ...], result: subprocess.CompletedProcess[bytes]) -> GitError:
         kind, line = failure(args[0], as_text(result.stdout), as_text(result.stderr), result.returncode)
         return kind(CREDENTIALS.sub("***@", f"git {args[0]}: {line} (in {self.path})"))
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and all that it started, unless it has just ended."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gitops.errors import GitError
+from gitops.errors import GitError, GitTimeoutError
+from gitops.git.process import finish
 from gitops.git.reason import lines_of, reason
 
 _OURS = {
@@ -55,6 +56,7 @@ _PERSONAL = re.compile(
     r"|commit\.gpgsign|core\.(?:askpass|gitproxy|sshcommand)|safe\.directory"
 )
 _SCOPES = ("system", "global")
+_TIMEOUT = 60.0
 
 _VARIABLES = re.compile(
     r"GIT_(?:SSH|SSH_COMMAND|SSH_VARIANT|ASKPASS|PROXY_COMMAND|ALLOW_PROTOCOL|EXEC_PATH|CURL_VERBOSE"
@@ -97,25 +99,29 @@ def read(folder: Path) -> Configured:
         folder: The folder that git will run in: a configuration may include files for some folders only.
 
     Raises:
-        GitError: when git cannot read the configuration.
+        GitError: when git cannot read the configuration, or takes too long.
 
     """
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             ["git", "config", "--list", "-z", "--show-scope"],
             cwd=folder,
             env=_inherited(os.environ, keep=r"GIT_CONFIG_(?:GLOBAL|SYSTEM|NOSYSTEM)") | {"LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=60,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
     except (FileNotFoundError, NotADirectoryError):
         return Configured()  # the command itself fails with the reason
-    if done.returncode != 0:
-        lines = lines_of(done.stderr.decode("utf-8", "replace")) or ["no reason given"]
+    try:
+        stdout, stderr = finish(process, None, _TIMEOUT)
+    except subprocess.TimeoutExpired as error:
+        raise GitTimeoutError(f"git config: no answer within {_TIMEOUT:g} s (in {folder})") from error
+    if process.returncode != 0:
+        lines = lines_of(stderr.decode("utf-8", "replace")) or ["no reason given"]
         raise GitError(f"git config: {reason(lines)} (in {folder})")
-    fields = done.stdout.decode("utf-8", "surrogateescape").split("\0")
+    fields = stdout.decode("utf-8", "surrogateescape").split("\0")
     entries = list(zip(fields[::2], fields[1::2], strict=False))
     return Configured(
         "".join(_line(entry) for scope, entry in entries if scope in _SCOPES and _is_personal(entry)),

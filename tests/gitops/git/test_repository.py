@@ -18,7 +18,7 @@ from gitops.errors import (
     PushRejectedError,
     TransientError,
 )
-from gitops.git import command
+from gitops.git import command, config
 from gitops.git.repository import Repository
 from tests.support.http import serving
 from tests.support.lab import Lab
@@ -171,8 +171,8 @@ def test_the_variables_of_a_hook_do_not_lead_astray(lab: Lab, monkeypatch: pytes
 
 def test_a_command_that_hangs_is_stopped_with_its_children(lab: Lab, tmp_path: Path) -> None:
     hang = f"!sleep 1000 & echo $! > {tmp_path}/number; wait"
-    with pytest.raises(GitTimeoutError, match=r"git -c: no answer within 0\.5 s"):
-        lab.clone.git("-c", f"alias.hang={hang}", "hang", timeout=0.5)
+    with pytest.raises(GitTimeoutError, match="git -c: no answer within 2 s"):
+        lab.clone.git("-c", f"alias.hang={hang}", "hang", timeout=2)
     number = int((tmp_path / "number").read_text())
     wait_for(lambda: not psutil.pid_exists(number) or not alive(psutil.Process(number)))
 
@@ -181,7 +181,18 @@ def test_a_command_that_answers_leaves_no_thread(lab: Lab) -> None:
     before = threading.active_count()
     for _ in range(3):
         lab.clone.resolve("HEAD")
-    wait_for(lambda: threading.active_count() <= before)
+    wait_for(lambda: threading.active_count() <= before, seconds=10)  # the timers would end after a minute
+
+
+def test_a_configuration_that_hangs_is_named(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A configuration file that is a pipe without a writer."""
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "pipe"))
+    monkeypatch.setattr(config, "_TIMEOUT", 0.5)
+    with pytest.raises(GitTimeoutError, match=r"^git config: no answer within 0\.5 s \(in "):
+        Repository(lab.clone.path).resolve("HEAD")
 
 
 def test_reads_files_and_ids(lab: Lab) -> None:
