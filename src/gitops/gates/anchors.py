@@ -1,5 +1,6 @@
-"""Anchors: the releases, beside the incumbent, that a candidate must not be worse than."""
+"""Anchors: releases that a candidate is compared with, beside the incumbent."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
@@ -28,18 +29,20 @@ def best(
     margin: float,
     decisions: Callable[[str], Decisions | None],
 ) -> Snapshot | None:
-    """Return the best release that an environment verified, or None where it verified none.
+    """Return the best release that an environment verified, or None if it has not verified a release.
 
-    Measured accuracies rank releases with one hold-out set, and recorded decisions about the images of both
-    sets rank others. Only releases that learnt from the same source of data count, and whose `dvc.lock` can
-    be read.
+    Measured accuracies rank releases with the same hold-out set. Recorded decisions about the images of both
+    sets rank the others, and a release without valid decisions ranks below a release that has them: a change
+    that leaves them out must not replace the measure of later changes.
+
+    A release counts if it learnt from the same source of data as the model, and its `dvc.lock` can be read.
 
     Args:
         model: The release that is judged.
         verified: The verdicts of the environment, oldest first.
         releases: The verified releases that are here.
         margin: MAX_MEAN_LOSS.
-        decisions: Returns the decisions that a commit records, or None.
+        decisions: Returns the decisions that a commit records, or None if it has no such file.
 
     """
     candidates: list[_Verified] = []
@@ -54,17 +57,17 @@ def best(
 
 
 def named(release: Snapshot | None, settings: Settings) -> Snapshot | None:
-    """Return the release that ANCHOR_RELEASE names; None where it names none.
+    """Return the release that ANCHOR_RELEASE names, or None if the setting is empty.
 
     Args:
-        release: The commit of that name; None where there is none.
+        release: The commit with that id, or None if the repository does not have it.
         settings: The settings of the environment.
 
     Raises:
-        SettingsError: if it names no commit that is here.
+        SettingsError: if the repository does not have the commit that the setting names.
 
     """
-    if settings.anchor_release and release is None:
+    if settings.anchor_release and not release:
         problem = f"ANCHOR_RELEASE: {settings.anchor_release[:12]} is no commit of this repository"
         raise SettingsError(
             path_of(settings.visage_environment), problem, "name a release, or leave it empty"
@@ -82,34 +85,37 @@ def earliest_of_the_best(
     Args:
         releases: The releases, oldest first.
         margin: A difference of accuracies.
-        gain: Returns by how much the first release is more accurate than the second; None where nobody knows.
-            The later of two such releases counts as higher.
+        gain: Returns by how much the first release is more accurate than the second, or None if they cannot
+            be compared. The later of two such releases counts as higher.
 
     """
     highest = releases[0]
     for release in releases[1:]:
-        found = gain(release, highest)
-        if found is None or found > 0:
+        difference = gain(release, highest)
+        if difference is None or difference > 0:
             highest = release
-    return next(
-        release
-        for release in releases
-        if release is highest or ((found := gain(release, highest)) is not None and found >= -margin)
-    )
+
+    def is_near(release: _Release) -> bool:
+        difference = gain(release, highest)
+        return difference is not None and difference >= -margin
+
+    return next(release for release in releases if release is highest or is_near(release))
 
 
 def _gain(decisions: Callable[[str], Decisions | None], one: _Verified, other: _Verified) -> float | None:
     if one.holdout == other.holdout:
         return one.accuracy - other.accuracy
     own, others = _valid(decisions, one.release), _valid(decisions, other.release)
-    return None if own is None or others is None else recorded.gain(own, others)
+    if own and others:
+        return recorded.gain(own, others)
+    return math.inf if own else -math.inf if others else None
 
 
 def _valid(decisions: Callable[[str], Decisions | None], release: Snapshot) -> Decisions | None:
-    """Return the decisions that a release records, or None where they are not those of its evaluation."""
+    """Return the decisions that a release records, or None if they do not belong to its evaluation."""
     try:
         found, claim = decisions(release.commit), release.evaluation
-        if found is not None:
+        if found:
             recorded.require(found, claim.model_sha256, claim.mean_accuracy, release.holdout, release.commit)
     except (ComparisonError, GateError):
         return None

@@ -81,8 +81,8 @@ def gain(one: Decisions, other: Decisions) -> float | None:
     The true answers are those that the release of each model records.
 
     Returns:
-        The difference of the mean accuracies; None if both have less than half of the smaller hold-out set,
-        or no attribute in common.
+        The difference of the mean accuracies, or None if they share less than half of the smaller hold-out
+        set, or no attribute.
 
     """
     names = [name for name in one.attributes if name in other.attributes]

@@ -133,8 +133,8 @@ def judge(
             repository.fetch_refs("origin", *(f"+refs/tags/{tag}:{target}/tags/{tag}" for tag in tags))
         copy = update_mirror(origin, mirror or cache / "origin.git")
         verified = Verdicts.of_environment(copy, origin.url, environment).verifications(environment)
-        owned = [declared.anchor_release] if declared.anchor_release else []
-        for commit in owned:
+        by_name = [declared.anchor_release] if declared.anchor_release else []
+        for commit in by_name:
             try:
                 fetch(repository, origin, commit)
             except TransientError:
@@ -142,7 +142,7 @@ def judge(
             except GitError as error:
                 # A commit that is not there: `anchors.named` names the setting
                 log.warning("%s", error)
-        commits = [result, incumbent, *owned, *(item.release for item in verified)]
+        commits = [result, incumbent, *by_name, *(item.release for item in verified)]
         releases = Snapshot.load_all(repository, commits)
         model = releases[result]
         known = partial(decisions.of_commit, repository)

@@ -96,26 +96,40 @@ def test_easier_images_do_not_make_a_worse_model_a_better_one() -> None:
     assert world.best() == old
 
 
-def test_where_nobody_knows_which_is_better_the_later_one_counts() -> None:
-    world = World()
-    old = world.verify(0.06, slice(0, 2000), 1)
-    later = world.verify(0.10, slice(2000, 4000), 2)  # no image of the other
-    assert world.best() == later
-    few = world.verify(0.12, slice(3000, 4000), 3)
-    assert world.best() == later
-    del world.decisions[few.commit]
-    assert world.best() == few
-    assert recorded.gain(world.decisions[old.commit], world.decisions[later.commit]) is None
-
-
-def test_decisions_of_another_model_rank_nothing() -> None:
+def test_the_later_of_two_releases_without_common_images_counts() -> None:
     world = World()
     world.verify(0.06, slice(0, 2000), 1)
-    later = world.verify(0.10, slice(0, 3000), 2)
-    world.decisions[later.commit] = world.decisions[later.commit].model_copy(
-        update={"model_sha256": "0" * 64}
-    )
+    later = world.verify(0.10, slice(2000, 4000), 2)
     assert world.best() == later
+    world.verify(0.12, slice(3000, 4000), 3)
+    assert world.best() == later
+
+
+def test_a_release_of_earlier_code_gives_way_to_a_later_one() -> None:
+    world = World()
+    first = world.verify(0.10, slice(0, 2000), 1)
+    second = world.verify(0.12, slice(0, 3000), 2)
+    world.decisions.clear()
+    assert world.best() == second
+    later = world.verify(0.20, slice(0, 4000), 3)
+    assert world.best() == later
+    # Measured on the same images, its accuracy counts all the same
+    world.verify(0.06, slice(0, 4000), 4)
+    del world.decisions[world.verdicts[-1].release]
+    assert world.best() not in (first, second, later)
+
+
+def test_who_leaves_the_decisions_out_does_not_become_the_measure() -> None:
+    world = World()
+    old = world.verify(0.06, slice(0, 2000), 1)
+    later = world.verify(0.06, slice(0, 3000), 2)
+    valid = world.decisions.pop(later.commit)
+    assert world.best() == old
+    world.decisions[later.commit] = valid.model_copy(update={"model_sha256": "0" * 64})
+    assert world.best() == old
+    # Nor does it with images that no other release answered
+    del world.decisions[world.verify(0.01, slice(2500, 4000), 3).commit]
+    assert world.best() == old
 
 
 def test_a_release_whose_lock_cannot_be_read_does_not_count() -> None:
