@@ -23,6 +23,7 @@ ELSEWHERE = {
     "src/gitops/dvc/provenance_process.py": "tests/gitops/dvc/test_provenance.py",
     "src/gitops/git/command.py": "tests/gitops/git/test_repository.py",
     "src/gitops/git/config.py": "tests/gitops/git/test_repository.py",
+    "src/gitops/git/process.py": "tests/gitops/git/test_repository.py",
 }
 """Modules that are tested by the tests of others."""
 
