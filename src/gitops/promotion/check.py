@@ -1,8 +1,7 @@
 """The required check of every change to `main`: release files, settings, parameters and models."""
 
-import hashlib
 import posixpath
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from gitops.dvc import parameters
 from gitops.errors import (
@@ -13,7 +12,8 @@ from gitops.errors import (
 )
 from gitops.findings import Finding
 from gitops.gates import gates
-from gitops.paths import CODEOWNERS, CONTRACT, CONTRACT_SCHEMA, EVALUATION, EXPORT, FORGOTTEN, LOCK
+from gitops.model import metrics
+from gitops.paths import CODEOWNERS, CONTRACT, CONTRACT_SCHEMA, DECISIONS, EVALUATION, FORGOTTEN, LOCK
 from gitops.promotion.change import Change
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.folders import judge_folders, policies, ports, values, windows
@@ -33,7 +33,8 @@ from gitops.release.may_run import contract_fault
 from gitops.release.snapshot import DVC_CONFIG, Snapshot
 from gitops.release.state import ReleaseState
 
-_MODEL_FILES = {LOCK, EVALUATION, EXPORT}
+_FIGURES = (DECISIONS, *metrics.PATHS)
+_MODEL_FILES = {LOCK, *_FIGURES}
 
 
 def judge(state: ReleaseState, change: Change, evidence: Evidence) -> Judgement:
@@ -222,7 +223,7 @@ def _model(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Judgement
     root = state.environments.root
     # Merging to main is a release into the environment that follows it.
     try:
-        findings += _edited(state, head)
+        findings += _figures(state, head, evidence)
         compare = None if presence.finding else evidence.compare
         rows = judge_model(state, root, head, state.main, evidence, compare)
     except (GateError, SettingsError, LicencesError) as error:
@@ -240,19 +241,32 @@ def _model(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Judgement
     return Judgement(tuple(findings), {root: rows} if rows else {}, presence.checked)
 
 
-def _edited(state: ReleaseState, head: Snapshot) -> list[Finding]:
+def _figures(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Iterator[Finding]:
     """Name the figures that are not those of the run which `dvc.lock` records."""
-    findings: list[Finding] = []
-    for path in (EVALUATION, EXPORT):
-        content = head.contents[path]
-        recorded = head.lock.digest(path) if content is not None else None
-        # Without metrics no gate passes; without a record there is nothing to compare them with.
-        if content is None or recorded is None:
+    main = state.main
+    ours, theirs = (
+        {path: md5 for path in _FIGURES if (md5 := evidence.md5(commit, path))}
+        for commit in (head.commit, main.commit)
+    )
+    for path in [path for path in _FIGURES if path in ours or path in theirs]:
+        md5, recorded = ours.get(path), head.lock.digest(path)
+        # Without a record there is nothing to compare with.
+        if recorded in (md5, None):
             continue
-        if (md5 := hashlib.md5(content, usedforsecurity=False).hexdigest()) != recorded:
-            problem = f"does not belong to this {LOCK} (MD5 {md5[:12]} instead of {recorded[:12]})"
-            right = "Was it edited by hand? Restore it, or run: source .venv/bin/activate && dvc repro"
-            there = state.main.contents[path] is not None
-            command = f"git checkout {state.tip[:12]} -- {path}" if there else ""
-            findings.append(Finding(path, problem, right, rule="edited-metrics", command=command))
-    return findings
+        problem = (
+            f"does not belong to this {LOCK} (MD5 {md5[:12]} instead of {recorded[:12]})"
+            if md5
+            else f"is missing, and {LOCK} records it"
+        )
+        right = "Was it edited by hand? Restore it, or run: source .venv/bin/activate && dvc repro"
+        command = f"git checkout {state.tip[:12]} -- {path}" if path in theirs else ""
+        yield Finding(path, problem, right, rule="edited-metrics", command=command)
+    must = DECISIONS in theirs or (head.model != main.model and main.lock.has_output(DECISIONS))
+    if must and (DECISIONS not in ours or head.lock.digest(DECISIONS) is None):
+        yield Finding(
+            DECISIONS,
+            f"is missing, or has no record in {LOCK}: a release is compared by these answers",
+            "leave it in dvc.yaml, and commit it",
+            rule="missing-decisions",
+            command="source .venv/bin/activate && dvc repro evaluate",
+        )

@@ -1,5 +1,6 @@
 """The sources that a judgement asks about models and their origin."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,7 @@ class Evidence:
         provenance: Returns how the model of a commit was made; raises ProvenanceError.
         parameter_faults: Returns the problems of a commit's parameters, judged by its schema or that of main.
         decisions: Returns the decisions that a commit records, or None.
+        md5: Returns the MD5 digest of a file of a commit, or None without the file.
         authors: Returns the addresses of the people who had a part in a change: from a commit, or None, to
             another, by a list of signers.
         batches: Returns the labelled batches that a commit has.
@@ -40,6 +42,7 @@ class Evidence:
     provenance: Callable[[str], Provenance]
     parameter_faults: Callable[[str, str], tuple[Finding, ...]]
     decisions: Callable[[str], Decisions | None]
+    md5: Callable[[str, str], str | None]
     authors: Callable[[str | None, str, bytes | None], frozenset[str]]
     batches: Callable[[str], tuple[str, ...]]
     shadows: Callable[[Lists, str, str | None], Sequence[Shadowed]]
@@ -55,6 +58,7 @@ class Evidence:
             partial(provenance.of_commit, repository),
             partial(provenance.parameter_faults, repository),
             partial(decisions.of_commit, repository),
+            partial(_md5, repository),
             partial(approvals.authors, repository),
             partial(_batches, repository),
             lambda lists, environment, remote: shadows.reports(repository, lists, environment, remote=remote),
@@ -65,6 +69,11 @@ class Evidence:
     def presence(self, lock: Lock) -> Presence:
         """Return whether the model that a commit records can be fetched."""
         return self.storage.presence(lock) if self.storage else Presence()
+
+
+def _md5(repository: Repository, commit: str, path: str) -> str | None:
+    content = repository.read(commit, path)
+    return None if content is None else hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _batches(repository: Repository, commit: str) -> tuple[str, ...]:

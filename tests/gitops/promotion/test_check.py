@@ -9,7 +9,8 @@ from gitops.errors import ComparisonError, NothingToDoError, PushRejectedError, 
 from gitops.findings import Finding
 from gitops.gates.comparison import Comparison
 from gitops.git.repository import Repository
-from gitops.paths import EVALUATION, EXPORT
+from gitops.model import metrics
+from gitops.paths import DECISIONS
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.holds import unhold
 from gitops.promotion.merge import check, merge
@@ -21,7 +22,7 @@ from gitops.release.file import Release
 from gitops.release.signatures import SIGNERS
 from gitops.release.snapshot import Snapshot
 from tests.support.figures import model_files, model_md5
-from tests.support.lab import ROOT, Lab
+from tests.support.lab import PIPELINE, ROOT, Lab
 
 
 def found(lab: Lab, head: str) -> list[Finding]:
@@ -150,29 +151,60 @@ def test_a_model_must_pass_its_gates_to_reach_main(lab: Lab, files: dict[str, by
     assert says in said(lab, "candidate/a")
 
 
+FIGURES = (DECISIONS, *metrics.PATHS)
+EVALUATES = b"  evaluate:\n    cmd: x\n    outs: [{metrics/decisions.json: {cache: false}}]\n"
+
+
 def recorded(files: dict[str, bytes]) -> dict[str, bytes]:
     """The files of a training, with the figures in `dvc.lock`."""
     outs = "".join(
         f"    - {{path: {path}, md5: {hashlib.md5(files[path], usedforsecurity=False).hexdigest()}}}\n"
-        for path in (EVALUATION, EXPORT)
+        for path in FIGURES
+        if path in files
     )
     return files | {"dvc.lock": files["dvc.lock"] + f"  evaluate:\n    cmd: x\n    outs:\n{outs}".encode()}
 
 
-@pytest.mark.parametrize("path", [EVALUATION, EXPORT])
+def about_figures(lab: Lab, head: str) -> list[Finding]:
+    return [one for one in found(lab, head) if one.rule in ("edited-metrics", "missing-decisions")]
+
+
+@pytest.mark.parametrize("path", FIGURES)
 def test_figures_are_those_that_dvc_recorded(lab: Lab, path: str) -> None:
-    files = recorded(model_files("a"))
+    files = recorded({path: b"{}", **model_files("a")})
     lab.branch("honest", files)
-    assert found(lab, "honest") == []
-    lab.branch("edited", files | {path: files[path].replace(b"0.9", b"0.99").replace(b"0002", b"0001")})
-    assert said(lab, "edited").startswith(f"{path}: does not belong to this dvc.lock")
-    assert found(lab, "edited")[0].command == "", "main has no such file yet"
-    lab.merge("honest")
+    assert about_figures(lab, "honest") == []
+    lab.branch("edited", files | {path: files[path] + b" "})
+    [finding] = about_figures(lab, "edited")
+    assert str(finding).startswith(f"{path}: does not belong to this dvc.lock")
+    assert finding.command == "", "main has no such file yet"
+    lab.merge("honest") if path != DECISIONS else lab.land(files)
     # Of a model that runs already, where no gate has anything to compare
     lab.branch("boast", {path: files[path] + b"\n"})
-    [finding] = found(lab, "boast")
+    [finding] = about_figures(lab, "boast")
     assert (finding.subject, "run: source .venv/bin/activate && dvc repro" in finding.remedy) == (path, True)
     assert finding.command == f"git checkout {lab.tip[:12]} -- {path}"
+    lab.branch("deleted", {path: None})
+    assert f"{path}: is missing, and dvc.lock records it" in said(lab, "deleted")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_nobody_leaves_out_the_decisions(lab: Lab, first: bool) -> None:
+    """The first model neither, nor a model that runs already."""
+    lab.land({"dvc.yaml": PIPELINE + EVALUATES})
+    files = recorded({DECISIONS: b"{}", **model_files("a")})
+    lock = model_files("a")["dvc.lock"]
+    if not first:
+        lab.land(files)
+    for name, change in {
+        "uncommitted": {DECISIONS: None},
+        "unrecorded": {"dvc.lock": lock},
+        "undeclared": {DECISIONS: None, "dvc.lock": lock, "dvc.yaml": PIPELINE},
+    }.items():
+        lab.branch(name, files | change if first else change)
+        assert "missing-decisions" in {one.rule for one in about_figures(lab, name)}
+    lab.branch("whole", files)
+    assert about_figures(lab, "whole") == []
 
 
 def test_a_good_model_may_be_merged(lab: Lab) -> None:
@@ -321,7 +353,7 @@ def test_a_promotion_is_compared_with_what_the_environment_runs(lab: Lab) -> Non
     assert list(judgement.gates) == ["staging"]
 
 
-PIPELINE = b"""stages:
+TWO_STAGES = b"""stages:
   export:
     cmd: make it
     params: [train]
@@ -349,7 +381,7 @@ stages:
     deps:
     - {{path: models/model.onnx, hash: md5, md5: {other}}}
 """
-    return model_files("a") | {"dvc.yaml": PIPELINE, "dvc.lock": lock.encode()}
+    return model_files("a") | {"dvc.yaml": TWO_STAGES, "dvc.lock": lock.encode()}
 
 
 def test_a_change_that_its_model_was_not_made_with_may_be_merged_and_is_noted(lab: Lab) -> None:
