@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -53,6 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.TemporaryDirectory(prefix="visage-tests-", ignore_cleanup_errors=True)
     patch = pytest.MonkeyPatch()
     isolate(patch, Path(folder.name))
+    # Make and an activation put this folder on PATH; .venv/bin/python alone does not.
+    patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     config.add_cleanup(folder.cleanup)
     config.add_cleanup(patch.undo)
 
