@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
@@ -12,13 +13,24 @@ SLICES = ("Male", "not_Male", "Young", "not_Young", "Male_and_Young", "dark", "n
 EPOCHS = 24
 
 
+def md5(content: bytes) -> str:
+    """Return the digest by which DVC knows a file."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
 def model_md5(name: str) -> str:
     """Return the digest by which DVC knows the model of `model_files`, whose content is its name."""
-    return hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+    return md5(name.encode())
 
 
 def model_files(
-    name: str, accuracy: float = 0.9, *, profile: str = "full", samples: int = 2000, difference: float = 1e-6
+    name: str,
+    accuracy: float = 0.9,
+    *,
+    profile: str = "full",
+    samples: int = 2000,
+    difference: float = 1e-6,
+    attributes: Sequence[str] = ("Smiling",),
 ) -> dict[str, bytes]:
     """What a training run leaves in git."""
     digest = hashlib.sha256(name.encode()).hexdigest()
@@ -32,7 +44,7 @@ def model_files(
         "mean_balanced_accuracy": 0.75,
         "model_sha256": digest,
         "samples": samples,
-        "per_attribute": {"Smiling": {"accuracy": accuracy}},
+        "per_attribute": {one: {"accuracy": accuracy} for one in attributes},
     }
     export = {
         "max_difference": difference,

@@ -17,7 +17,6 @@ DATA = "data"
 _TEMPLATE = "${"
 _SIZE = re.compile(r"[0-9]{1,15}")
 _MOST_BYTES = 10**15
-_OUTPUTS = ("outs", "metrics", "plots")
 
 
 @dataclass(frozen=True)
@@ -99,23 +98,6 @@ class Lock:
         md5 = (self._output(path) or {}).get("md5")
         return md5 if isinstance(md5, str) else None
 
-    def has_output(self, path: str) -> bool:
-        """Whether a stage of its `dvc.yaml` has the output `path`, recorded or not.
-
-        Raises:
-            GateError: if the `dvc.yaml` cannot be read.
-
-        """
-        for definition in map(parse.mapping, self._stages().values()):
-            definition = parse.mapping(definition.get("do", definition))
-            folder = definition.get("wdir", "")
-            for out in (out for part in _OUTPUTS for out in parse.sequence(definition.get(part))):
-                # An output with options is a mapping of its path.
-                names = parse.mapping(out) or [out]
-                if path in (normpath(join(str(folder), str(name))) for name in names):
-                    return True
-        return False
-
     def size(self, path: str) -> int:
         """Return the size in bytes that it records of an output, or 0; else as `digest`."""
         size = str((self._output(path) or {}).get("size", ""))
@@ -177,13 +159,6 @@ class Lock:
         wanted = {path for path in inputs if path in data or path.startswith(f"{DATA}/")}
         return {path: one for path, one in inputs.items() if path in wanted}, outputs
 
-    def _stages(self) -> dict[str, parse.Value]:
-        try:
-            return _definitions(self.pipeline)
-        except ParseError as error:
-            where = f"{error.place(PIPELINE)} in {self.commit[:12]}"
-            raise GateError(where, str(error), "repair it") from error
-
     def _output(self, path: str) -> dict[str, parse.Value] | None:
         """Return the record of one output, or None where there is none.
 
@@ -194,7 +169,11 @@ class Lock:
             GateError: if one of the files cannot be read, or two stages of a loop differ in the record.
 
         """
-        definitions = self._stages()
+        try:
+            definitions = _definitions(self.pipeline)
+        except ParseError as error:
+            where = f"{error.place(PIPELINE)} in {self.commit[:12]}"
+            raise GateError(where, str(error), "repair it") from error
         try:
             records = list(_records(self.content, definitions))
         except ParseError as error:

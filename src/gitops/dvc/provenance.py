@@ -78,12 +78,14 @@ class Provenance:
         trained: Whether `dvc.lock` records a model at all.
         stale: The stages that a training would run because their inputs changed; those after them may follow.
         contradictions: Files on whose digest the stages disagree.
+        made: The outputs of all stages.
 
     """
 
     trained: bool
     stale: tuple[Stage, ...] = ()
     contradictions: tuple[Contradiction, ...] = ()
+    made: frozenset[str] = frozenset()
 
     @property
     def belongs(self) -> bool:
@@ -134,6 +136,7 @@ def _of_commit(repository: str, commit: str) -> Provenance:
         trained=trained,
         stale=tuple(stale),
         contradictions=tuple(Contradiction(**contradiction) for contradiction in lineage["contradictions"]),
+        made=frozenset(lineage["made"]),
     )
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from gitops.errors import ComparisonError, GateError, SettingsError
 from gitops.gates import recorded
+from gitops.gates.recorded import Records
 from gitops.model.decisions import Decisions
 from gitops.release.settings import Settings, path_of
 from gitops.release.snapshot import Snapshot
@@ -53,7 +54,7 @@ def best(
                 candidates.append(_Verified(accuracy, release, release.holdout))
     if not candidates:
         return None
-    return earliest_of_the_best(candidates, margin, partial(_gain, cache(decisions))).release
+    return earliest_of_the_best(candidates, margin, partial(_gain, Records(cache(decisions)))).release
 
 
 def named(release: Snapshot | None, settings: Settings) -> Snapshot | None:
@@ -102,21 +103,18 @@ def earliest_of_the_best(
     return next(release for release in releases if release is highest or is_near(release))
 
 
-def _gain(decisions: Callable[[str], Decisions | None], one: _Verified, other: _Verified) -> float | None:
+def _gain(records: Records, one: _Verified, other: _Verified) -> float | None:
     if one.holdout == other.holdout:
         return one.accuracy - other.accuracy
-    own, others = _valid(decisions, one.release), _valid(decisions, other.release)
+    own, others = _valid(records, one.release), _valid(records, other.release)
     if own and others:
         return recorded.gain(own, others)
     return math.inf if own else -math.inf if others else None
 
 
-def _valid(decisions: Callable[[str], Decisions | None], release: Snapshot) -> Decisions | None:
+def _valid(records: Records, release: Snapshot) -> Decisions | None:
     """Return the decisions that a release records, or None if they do not belong to its evaluation."""
     try:
-        found, claim = decisions(release.commit), release.evaluation
-        if found:
-            recorded.require(found, claim.model_sha256, claim.mean_accuracy, release.holdout, release.commit)
+        return records.of(release)
     except (ComparisonError, GateError):
         return None
-    return found

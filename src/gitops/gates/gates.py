@@ -6,7 +6,7 @@ anchor. All tests of one decision share one error rate.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rich.markup import escape
@@ -15,11 +15,13 @@ from rich.table import Table
 from gitops.errors import ComparisonError, GateError, NotComparableError
 from gitops.gates import groups, recorded
 from gitops.gates.comparison import Compare
+from gitops.gates.recorded import Records
 from gitops.gates.result import GateResult
 from gitops.gates.rows import ANCHORED, NAMED, NAMES, REGRESSION, Side, answered, compared, in_time
 from gitops.model.decisions import Decisions
 from gitops.model.evaluation import Evaluation
 from gitops.paths import DECISIONS
+from gitops.release.forgotten import Forgotten
 from gitops.release.settings import Settings
 from gitops.release.snapshot import Snapshot
 from gitops.release.verdicts import VERIFIED, tag_name
@@ -29,6 +31,7 @@ _STANDARD_ERRORS = 2.0
 _ENOUGH_RARE = 50
 _IN_INTERVAL = 2 * 1.96
 _FEW = 3
+_NOBODY = Forgotten()
 
 COLUMNS = ("gate", "value", "limit", "incumbent", "passes")
 
@@ -73,6 +76,7 @@ def judge(
     best: Snapshot | None = None,
     named: Snapshot | None = None,
     decisions: Callable[[str], Decisions | None] = lambda _: None,
+    forgotten: Forgotten = _NOBODY,
 ) -> list[GateResult]:
     """Compare a model with the gates of an environment.
 
@@ -90,12 +94,14 @@ def judge(
         settings: The settings of the environment.
         compare: Compares two models; None where nothing here can.
         decisions: Returns the decisions that a commit records, or None.
+        forgotten: The photographs that were deleted on request: later hold-out sets lack them.
 
     Raises:
-        GateError: if the commit lacks the figures.
+        GateError: if the commit lacks the figures, or its decisions are not valid.
 
     """
     measured, parity = model.evaluation, model.export
+    records = Records(decisions, forgotten)
     if incumbent is not None and incumbent.model is None:
         incumbent = None
     before = incumbent.evaluation if incumbent else None
@@ -114,29 +120,31 @@ def judge(
         ),
     ]
     rows.append(_floors(measured, settings))
-    if before and before.model_sha256 == measured.model_sha256:
-        rows.append(GateResult(REGRESSION, "the same model", "no other model is compared", shown, True))
+    if incumbent and before and before.model_sha256 == measured.model_sha256:
+        rows.append(_same(model, incumbent, shown, records))
     else:
         others = {REGRESSION: incumbent, ANCHORED: best, NAMED: named}
-        rows += _beside(model, _distinct(model, others), settings, compare, decisions)
-    if not any(row.gate == groups.GAP or row.value.startswith("not known") for row in rows):
-        rows += _alone(model, settings, decisions)
+        rows += _beside(model, _distinct(model, others), settings, compare, records)
+    if not any(row.value.startswith("not known") for row in rows):
+        rows += _alone(model, settings, records, known={row.gate for row in rows})
+    tolerance = min(parity.tolerance, model.limit("tolerance"))
     rows.append(
         GateResult(
             "ONNX equals PyTorch",
             f"{parity.max_difference:.2g} apart, {parity.decisions_changed} decisions changed",
-            f"at most {parity.tolerance:.2g}, 0 changed",
+            f"at most {tolerance:.2g}, 0 changed",
             "",
-            parity.max_difference <= parity.tolerance and parity.decisions_changed == 0,
+            parity.max_difference <= tolerance and parity.decisions_changed == 0,
         )
     )
+    most = min(parity.max_accuracy_loss, model.limit("max_accuracy_loss"))
     rows.append(
         GateResult(
             "quantisation loss",
             f"{parity.variant}: {max(parity.accuracy_loss, 0) * 100:.3f} pt",
-            f"at most {parity.max_accuracy_loss * 100:.3f} pt",
+            f"at most {most * 100:.3f} pt",
             "",
-            parity.accuracy_loss <= parity.max_accuracy_loss,
+            parity.accuracy_loss <= most,
         )
     )
     rows.append(
@@ -151,15 +159,41 @@ def judge(
     return rows
 
 
+def _same(model: Snapshot, incumbent: Snapshot, shown: str, records: Records) -> GateResult:
+    """Return the row of a model that is the incumbent's.
+
+    A hold-out set that lost images would be the measure of the next model.
+    """
+    if _holdout(model) != _holdout(incumbent) and model.source == incumbent.source:
+        try:
+            own, before = records.of(model), records.of(incumbent)
+            if own and before:
+                recorded.compare(own, before)
+        except (ComparisonError, GateError) as error:
+            limit, remedy = "all images of the incumbent's hold-out set", "change it together with a training"
+            return GateResult(REGRESSION, f"not known: {error}", limit, shown, False, remedy)
+    return GateResult(REGRESSION, "the same model", "no other model is compared", shown, True)
+
+
 def _distinct(model: Snapshot, others: Mapping[str, Snapshot | None]) -> dict[str, Snapshot]:
-    """Return the releases to compare with, each model once."""
-    known, distinct = {model.model}, dict[str, Snapshot]()
+    """Return the releases to compare with, each model once with each of its hold-out sets."""
+    known, distinct = set[tuple[str | None, str | None]](), dict[str, Snapshot]()
     for gate, release in others.items():
+        if release is None or (release.model and release.model == model.model):
+            continue
+        key = release.model, _holdout(release)
         # Without figures there is nothing to compare; if owners named the release, a row shows that
-        if release is not None and (release.model not in known if release.model else gate == NAMED):
+        if key not in known if release.model else gate == NAMED:
             distinct[gate] = release
-            known.add(release.model)
+            known.add(key)
     return distinct
+
+
+def _holdout(release: Snapshot) -> str | None:
+    try:
+        return release.holdout
+    except GateError:
+        return None
 
 
 def _beside(
@@ -167,7 +201,7 @@ def _beside(
     others: Mapping[str, Snapshot],
     settings: Settings,
     compare: Compare | None,
-    decisions: Callable[[str], Decisions | None],
+    records: Records,
 ) -> list[GateResult]:
     if not others:
         return []
@@ -176,9 +210,9 @@ def _beside(
         try:
             if compare is None:
                 raise NotComparableError("models are not compared here")
-            sides += _sides(model, gate, release, compare, settings)
+            sides += _sides(model, gate, release, compare, settings, records)
         except NotComparableError as error:
-            return _as_recorded(model, others, settings, str(error), decisions)
+            return _as_recorded(model, others, settings, str(error), records)
         except (ComparisonError, GateError) as error:
             limit, remedy = "a comparison on the same images", "see to that and check again"
             if gate == ANCHORED:
@@ -190,27 +224,22 @@ def _beside(
     return compared(sides, settings)
 
 
-def _alone(
-    model: Snapshot, settings: Settings, decisions: Callable[[str], Decisions | None]
-) -> list[GateResult]:
-    """Return the rows about the model alone, from its recorded decisions.
+def _alone(model: Snapshot, settings: Settings, records: Records, known: Container[str]) -> list[GateResult]:
+    """Return the rows about the model alone, from its recorded decisions, where no comparison has them.
 
-    Releases of earlier code recorded none, and get no rows.
+    The decisions must be valid in any case: later releases are compared by them.
     """
-    own = decisions(model.commit)
-    if own is None:
-        return []
-    claim = model.evaluation
     try:
-        recorded.require(own, claim.model_sha256, claim.mean_accuracy, model.holdout, model.commit)
+        own = records.of(model)
     except ComparisonError as error:
         return [GateResult(groups.GAP, f"not known: {error}", f"valid {DECISIONS}", "", ok=False)]
-    answers = recorded.compare(own, own)
-    return groups.absolute(answers, settings.max_tpr_gap, settings.max_contradictions)
+    if own is None or groups.GAP in known:
+        return []
+    return groups.absolute(recorded.compare(own, own), settings.max_tpr_gap, settings.max_contradictions)
 
 
 def _sides(
-    model: Snapshot, gate: str, other: Snapshot, compare: Compare, settings: Settings
+    model: Snapshot, gate: str, other: Snapshot, compare: Compare, settings: Settings, records: Records
 ) -> Iterator[Side]:
     """Compare with a release on the images of the model, and on those that the release was judged by.
 
@@ -223,9 +252,17 @@ def _sides(
         # Answers do not change between runs; their duration also depends on the load of the machine.
         comparison = compare(model, other, refresh=True)
     yield Side(gate, name, comparison, variants=variants, images=model.holdout)
-    if other.holdout not in (None, model.holdout) and other.source == model.source:
+    if other.holdout in (None, model.holdout) or other.source != model.source:
+        return
+    if other.holdout not in records.forgotten.objects:
         own = compare(model, other, images=other)
         yield Side(gate, f"{name} on its own hold-out set", own, own_images=True)
+    elif before := records.of(other):
+        own = records.of(model)
+        if own is None:
+            raise ComparisonError(_without(model))
+        answers = recorded.compare(own, before)
+        yield Side(gate, f"{name} by recorded decisions", answers, own_images=True)
 
 
 def _variants(model: Snapshot, other: Snapshot) -> str:
@@ -241,29 +278,21 @@ def _as_recorded(
     others: Mapping[str, Snapshot],
     settings: Settings,
     why: str,
-    decisions: Callable[[str], Decisions | None],
+    records: Records,
 ) -> list[GateResult]:
     """Compare the records of commits: decisions about each image, or of earlier releases accuracies."""
     rows: list[GateResult] = []
     sides: list[Side] = []
     for gate, release in others.items():
         try:
-            before = decisions(release.commit)
+            before = records.of(release)
             if before is None:
                 rows.append(_accuracies(model, gate, release, settings, why))
                 continue
             # Whoever leaves out the decisions must not be judged by less
-            own = decisions(model.commit)
+            own = records.of(model)
             if own is None:
-                raise ComparisonError(
-                    f"{model.commit[:12]} has no {DECISIONS}; "
-                    "run: source .venv/bin/activate && dvc repro evaluate"
-                )
-            for commit, found in ((model, own), (release, before)):
-                claim = commit.evaluation
-                recorded.require(
-                    found, claim.model_sha256, claim.mean_accuracy, commit.holdout, commit.commit
-                )
+                raise ComparisonError(_without(model))
             name = f"{NAMES[gate]} by recorded decisions"
             sides.append(Side(gate, name, recorded.compare(own, before), images=release.holdout))
         except (ComparisonError, GateError) as error:
@@ -275,6 +304,10 @@ def _as_recorded(
         rows += [replace(row, limit=f"{row.limit} (recorded decisions: {why})") for row in shown[:1]]
         rows += shown[1:]
     return rows
+
+
+def _without(model: Snapshot) -> str:
+    return f"{model.commit[:12]} has no {DECISIONS}; run: source .venv/bin/activate && dvc repro evaluate"
 
 
 def _accuracies(model: Snapshot, gate: str, release: Snapshot, settings: Settings, why: str) -> GateResult:

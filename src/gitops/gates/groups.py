@@ -11,11 +11,11 @@ from math import hypot, sqrt
 from gitops.gates.comparison import Answers, Cell
 from gitops.gates.result import GateResult
 from gitops.gates.significance import beyond, holm, p_below_zero, p_sign, wilson
+from gitops.model.decisions import EVERYBODY
 
 # Shares of the error rate of a decision; `gitops.gates.gates` has those of the other tests
 RISE_ALPHA = RARE_ALPHA = GAP_ALPHA = CONTRADICTIONS_ALPHA = 0.0025
 
-EVERYBODY = "all images"
 MINIMUM = 30
 """The images that a rate needs."""
 RARE = 0.1

@@ -5,18 +5,73 @@ of which the later one must still have: it may grow, and may not lose the images
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 
 from gitops.errors import ComparisonError
 from gitops.gates import contradictions
 from gitops.gates.comparison import Answers, AttributeDifference, Cell, Difference, Group, Rare, Slice
-from gitops.gates.groups import EVERYBODY
 from gitops.gates.significance import p_below_zero, p_sign
-from gitops.model.decisions import Decisions
+from gitops.model.decisions import DIGEST_BYTES, EVERYBODY, Decisions
+from gitops.model.evaluation import Evaluation
+from gitops.release.forgotten import Forgotten
+from gitops.release.snapshot import Snapshot
 
 _Z = 1.96
 _SLICE_MINIMUM = 30  # images, as for a comparison of models
 _APART = 0.0005  # two accuracies of the same decisions, rounded
+_NOBODY = Forgotten()
+
+
+@dataclass(frozen=True)
+class Records:
+    """The decisions that commits record.
+
+    Attributes:
+        read: Returns the decisions that a commit records, or None.
+        forgotten: The photographs that were deleted on request; their decisions do not count.
+
+    """
+
+    read: Callable[[str], Decisions | None]
+    forgotten: Forgotten = _NOBODY
+
+    def of(self, release: Snapshot) -> Decisions | None:
+        """Return those of a release; releases of earlier code recorded none.
+
+        Raises:
+            ComparisonError: if they do not belong to its evaluation.
+            GateError: if they are not valid.
+
+        """
+        found = self.read(release.commit)
+        if found is None:
+            return None
+        _require(found, release.evaluation, release.holdout, release.commit)
+        return found.without({bytes.fromhex(one)[:DIGEST_BYTES] for one in self.forgotten.photographs})
+
+
+def _require(decisions: Decisions, claim: Evaluation, holdout: str | None, commit: str) -> None:
+    """Refuse decisions that do not belong to the evaluation beside them.
+
+    Raises:
+        ComparisonError: if the model, the hold-out set, the accuracy, an attribute or a slice is another one.
+
+    """
+    parts = (claim.per_attribute.keys() ^ decisions.attributes) | (claim.slices.keys() - decisions.slices)
+    if decisions.model_sha256 != claim.model_sha256:
+        problem = "are those of another model"
+    elif holdout is not None and decisions.holdout_md5 != holdout:
+        problem = "are about another hold-out set"
+    elif abs(decisions.accuracy - claim.mean_accuracy) > _APART:
+        problem = f"give the accuracy {decisions.accuracy:.4f}, and the evaluation {claim.mean_accuracy:.4f}"
+    elif parts:
+        problem = f"and the evaluation are not about the same attributes and slices: {min(parts)}"
+    else:
+        return
+    raise ComparisonError(
+        f"the decisions of {commit[:12]} {problem}; run: source .venv/bin/activate && dvc repro evaluate"
+    )
 
 
 def compare(model: Decisions, incumbent: Decisions) -> Answers:
@@ -137,28 +192,6 @@ def _cell(positives: int, negatives: int, decided: int, before: int) -> Cell:
         gained=(positives & decided & ~before).bit_count(),
         spoilt=(negatives & decided & ~before).bit_count(),
         mended=(negatives & before & ~decided).bit_count(),
-    )
-
-
-def require(
-    decisions: Decisions, model_sha256: str, accuracy: float, holdout: str | None, commit: str
-) -> None:
-    """Refuse decisions that do not belong to the evaluation beside them.
-
-    Raises:
-        ComparisonError: if the model, the hold-out set or the accuracy is another one.
-
-    """
-    if decisions.model_sha256 != model_sha256:
-        problem = "are those of another model"
-    elif holdout is not None and decisions.holdout_md5 != holdout:
-        problem = "are about another hold-out set"
-    elif abs(decisions.accuracy - accuracy) > _APART:
-        problem = f"give the accuracy {decisions.accuracy:.4f}, and the evaluation {accuracy:.4f}"
-    else:
-        return
-    raise ComparisonError(
-        f"the decisions of {commit[:12]} {problem}; run: source .venv/bin/activate && dvc repro evaluate"
     )
 
 

@@ -1,6 +1,7 @@
 """Contents of `metrics/decisions.json`: the answer of a model about each image of its hold-out set."""
 
 import base64
+from collections.abc import Set
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
@@ -12,9 +13,12 @@ from gitops.paths import DECISIONS
 from gitops.text import record
 from gitops.text.record import Digest, Record
 
+EVERYBODY = "all images"
 DIGEST_BYTES = 8
 # A bound, as the code of a branch writes it; the file of CelebA's 20,000 images has half a megabyte.
 _MOST_IMAGES = 100_000
+# Rates are computed for each attribute in each slice.
+_MOST_ATTRIBUTES, _MOST_SLICES = 400, 100
 _Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 
 
@@ -40,8 +44,8 @@ class Decisions(Record):
     holdout_md5: str = Field(pattern=r"^[0-9a-f]{32}$")
     samples: int = Field(ge=1, le=_MOST_IMAGES)
     images: _Base64
-    attributes: dict[str, Answer] = Field(min_length=1)
-    slices: dict[str, Part]
+    attributes: dict[str, Answer] = Field(min_length=1, max_length=_MOST_ATTRIBUTES)
+    slices: dict[str, Part] = Field(max_length=_MOST_SLICES)
 
     @model_validator(mode="after")
     def _about_all_images(self) -> Self:
@@ -52,6 +56,8 @@ class Decisions(Record):
         for name, texts in columns.items():
             if any(len(_decoded(text)) != (self.samples + 7) // 8 for text in texts):
                 raise ValueError(f"{name}: not a bit for each of {self.samples} images")
+        if EVERYBODY in self.slices:
+            raise ValueError(f"slices: {EVERYBODY!r} is no part of the images")
         return self
 
     @cached_property
@@ -64,6 +70,29 @@ class Decisions(Record):
         """Return a column, a value for each image."""
         content = _decoded(text)
         return [bool(content[index >> 3] >> (index & 7) & 1) for index in range(self.samples)]
+
+    def without(self, images: Set[bytes]) -> Self:
+        """Return the decisions about the images that do not have these digests."""
+        kept = [index for index, digest in enumerate(self.digests) if digest not in images]
+        if len(kept) in (0, self.samples):
+            return self
+
+        def column(text: str) -> str:
+            bits = self.bits(text)
+            packed = sum(bits[index] << place for place, index in enumerate(kept))
+            return _encoded(packed.to_bytes((len(kept) + 7) // 8, "little"))
+
+        return type(self)(
+            model_sha256=self.model_sha256,
+            holdout_md5=self.holdout_md5,
+            samples=len(kept),
+            images=_encoded(b"".join(self.digests[index] for index in kept)),
+            attributes={
+                name: Answer(truth=column(one.truth), decisions=column(one.decisions))
+                for name, one in self.attributes.items()
+            },
+            slices={name: Part(by=part.by, images=column(part.images)) for name, part in self.slices.items()},
+        )
 
     @property
     def accuracy(self) -> float:
@@ -80,6 +109,10 @@ class Decisions(Record):
 
 def _decoded(text: str) -> bytes:
     return base64.b64decode(text)
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def of_commit(repository: Repository, commit: str) -> Decisions | None:

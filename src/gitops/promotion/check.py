@@ -4,16 +4,28 @@ import posixpath
 from collections.abc import Collection, Iterator
 
 from gitops.dvc import parameters
+from gitops.dvc.lockfile import PIPELINE
 from gitops.errors import (
     GateError,
     LicencesError,
+    ProvenanceError,
     ReleaseError,
     SettingsError,
 )
 from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.model import metrics
-from gitops.paths import CODEOWNERS, CONTRACT, CONTRACT_SCHEMA, DECISIONS, EVALUATION, FORGOTTEN, LOCK
+from gitops.paths import (
+    CODEOWNERS,
+    CONTRACT,
+    CONTRACT_SCHEMA,
+    DECISIONS,
+    EVALUATION,
+    FORGOTTEN,
+    HOLDOUT,
+    LOCK,
+    MODEL,
+)
 from gitops.promotion.change import Change
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.folders import judge_folders, policies, ports, values, windows
@@ -53,7 +65,10 @@ def judge(state: ReleaseState, change: Change, evidence: Evidence) -> Judgement:
         findings += _licences(head)
     if CONTRACT in changed:
         findings += _contract(state, head)
-    findings += pipeline(evidence, state.tip, head.commit, changed)
+    faults = pipeline(evidence, state.tip, head.commit, changed)
+    findings += faults
+    if PIPELINE in changed:
+        findings += _undeclared(state.main, head, evidence)
     if contract.PATH in changed and (fault := contract_fault(head)):
         findings.append(fault)
     findings += change.leftovers
@@ -63,7 +78,8 @@ def judge(state: ReleaseState, change: Change, evidence: Evidence) -> Judgement:
     if any(snapshot.contents[CODEOWNERS] is not None for snapshot in (state.main, head)):
         findings += owners.faults(head.contents[CODEOWNERS], after)
     judgement += Judgement(tuple(findings))
-    if _MODEL_FILES & set(changed):
+    moved = PIPELINE in changed and not faults and _reads(head) != _reads(state.main)
+    if moved or _MODEL_FILES & set(changed):
         judgement += _model(state, head, evidence)
     return judgement
 
@@ -226,7 +242,7 @@ def _model(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Judgement
         findings += _figures(state, head, evidence)
         compare = None if presence.finding else evidence.compare
         rows = judge_model(state, root, head, state.main, evidence, compare)
-    except (GateError, SettingsError, LicencesError) as error:
+    except (GateError, LicencesError, ReleaseError, SettingsError) as error:
         findings.append(error.finding)
     findings += [
         Finding(
@@ -241,6 +257,38 @@ def _model(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Judgement
     return Judgement(tuple(findings), {root: rows} if rows else {}, presence.checked)
 
 
+def _reads(commit: Snapshot) -> list[str | None]:
+    """Return the digests of its model, images and figures, by the records that its `dvc.yaml` makes count."""
+    return [_digest(commit, path) for path in (MODEL, HOLDOUT, *_FIGURES)]
+
+
+def _digest(commit: Snapshot, path: str) -> str | None:
+    try:
+        return commit.lock.digest(path)
+    except GateError:
+        return None
+
+
+def _made(evidence: Evidence, commit: Snapshot) -> frozenset[str] | None:
+    """Return the outputs of all stages of a commit, or None where DVC cannot read them."""
+    try:
+        return evidence.provenance(commit.commit).made
+    except ProvenanceError:
+        return None
+
+
+def _undeclared(main: Snapshot, head: Snapshot, evidence: Evidence) -> Iterator[Finding]:
+    """Refuse a `dvc.yaml` that makes decisions no more: the next model would come without them."""
+    before, after = _made(evidence, main), _made(evidence, head)
+    if before is not None and after is not None and DECISIONS in before - after:
+        yield Finding(
+            PIPELINE,
+            f"no stage makes {DECISIONS} any more: releases are compared by these answers",
+            "leave it among the outputs of the stage that evaluates the model",
+            rule="missing-decisions",
+        )
+
+
 def _figures(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Iterator[Finding]:
     """Name the figures that are not those of the run which `dvc.lock` records."""
     main = state.main
@@ -248,21 +296,19 @@ def _figures(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Iterato
         {path: md5 for path in _FIGURES if (md5 := evidence.md5(commit, path))}
         for commit in (head.commit, main.commit)
     )
-    for path in [path for path in _FIGURES if path in ours or path in theirs]:
-        md5, recorded = ours.get(path), head.lock.digest(path)
-        # Without a record there is nothing to compare with.
-        if recorded in (md5, None):
-            continue
-        problem = (
-            f"does not belong to this {LOCK} (MD5 {md5[:12]} instead of {recorded[:12]})"
-            if md5
-            else f"is missing, and {LOCK} records it"
-        )
-        right = "Was it edited by hand? Restore it, or run: source .venv/bin/activate && dvc repro"
-        command = f"git checkout {state.tip[:12]} -- {path}" if path in theirs else ""
-        yield Finding(path, problem, right, rule="edited-metrics", command=command)
-    must = DECISIONS in theirs or (head.model != main.model and main.lock.has_output(DECISIONS))
-    if must and (DECISIONS not in ours or head.lock.digest(DECISIONS) is None):
+    known = [path for path in _FIGURES if path in ours or path in theirs]
+    recorded = {path: head.lock.digest(path) for path in known}
+    made, made_before = (_made(evidence, commit) or frozenset() for commit in (head, main))
+    wrong = [
+        path
+        for path in known
+        if recorded[path] != ours.get(path)
+        # Earlier releases recorded less; a figure that no stage makes any more may go.
+        and (recorded[path] or path in made or (path in ours and _digest(main, path)))
+    ]
+    must = DECISIONS in theirs or (head.model != main.model and DECISIONS in made | made_before)
+    if must and (DECISIONS not in ours or recorded[DECISIONS] is None):
+        wrong = [path for path in wrong if path != DECISIONS]
         yield Finding(
             DECISIONS,
             f"is missing, or has no record in {LOCK}: a release is compared by these answers",
@@ -270,3 +316,30 @@ def _figures(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Iterato
             rule="missing-decisions",
             command="source .venv/bin/activate && dvc repro evaluate",
         )
+    for path in wrong:
+        md5, right = ours.get(path), recorded[path]
+        if right and md5:
+            problem = f"does not belong to this {LOCK} (MD5 {md5[:12]} instead of {right[:12]})"
+        elif right:
+            problem = f"is missing, and {LOCK} records it"
+        else:
+            problem = f"has no record in {LOCK}" if md5 else f"is missing, and a stage of {PIPELINE} makes it"
+        remedy = "Was it edited by hand? Restore it, or run: source .venv/bin/activate && dvc repro"
+        # Else main has the figures of another training
+        of_main = right is not None and right == theirs.get(path)
+        command = f"git checkout {state.tip[:12]} -- {path}" if of_main else ""
+        yield Finding(path, problem, remedy, rule="edited-metrics", command=command)
+    if head.model and not wrong:
+        yield from _other_files(main, head)
+
+
+def _other_files(main: Snapshot, head: Snapshot) -> Iterator[Finding]:
+    """Name the model, or the hold-out set, that `dvc.lock` records and the evaluation is not about."""
+    right, command = "restore it, or train again", "source .venv/bin/activate && dvc repro"
+    here, before = head.lock.digest(MODEL), _digest(main, MODEL)
+    if main.model and before and (main.model == head.model) != (before == here):
+        problem = f"records another {MODEL} than {EVALUATION} is about"
+        yield Finding(LOCK, problem, right, rule="edited-metrics", command=command)
+    if _digest(main, HOLDOUT) and head.holdout is None:
+        problem = f"records no {HOLDOUT}, whose images {EVALUATION} is about"
+        yield Finding(LOCK, problem, right, rule="edited-metrics", command=command)

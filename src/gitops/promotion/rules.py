@@ -9,6 +9,7 @@ from gitops.errors import (
     GateError,
     LicencesError,
     NoModelError,
+    ReleaseError,
     SettingsError,
 )
 from gitops.findings import Finding
@@ -42,6 +43,7 @@ def judge_model(
 
     Raises:
         GateError: where the commit lacks the figures.
+        ReleaseError: where a list of forgotten photographs is not valid.
         SettingsError: where the settings are missing or not valid.
         LicencesError: where the licences on main are not valid.
 
@@ -54,7 +56,8 @@ def judge_model(
     named = anchors.named(
         state.snapshot(settings.anchor_release) if settings.anchor_release else None, settings
     )
-    rows = gates.judge(model, incumbent, settings, compare, best, named, evidence.decisions)
+    forgotten = state.main.forgotten.and_of(model.forgotten)
+    rows = gates.judge(model, incumbent, settings, compare, best, named, evidence.decisions, forgotten)
     batches = evidence.batches(model.commit)
     return (*rows, licence.judge(state.main.licences, model.source, batches, settings.use))
 
@@ -209,7 +212,7 @@ def _promotion(
         # A model that is known to be gone cannot be compared: the accuracies that commits record are.
         compare = None if presence.finding else evidence.compare
         rows = judge_model(state, environment, release, incumbent, evidence, compare)
-    except (GateError, SettingsError, LicencesError) as error:
+    except (GateError, LicencesError, ReleaseError, SettingsError) as error:
         findings.append(_without_figures(error, environment, short))
     findings += [
         Finding(file, f"{short} fails a gate: {row}", row.remedy or "release a better model", rule="gate")
@@ -281,7 +284,7 @@ def _licences(
 
 
 def _without_figures(
-    error: GateError | SettingsError | LicencesError, environment: str, short: str
+    error: GateError | LicencesError | ReleaseError | SettingsError, environment: str, short: str
 ) -> Finding:
     """Return the finding about a release whose figures, or whose environment's settings, cannot be read."""
     if not isinstance(error, NoModelError):

@@ -61,6 +61,10 @@ class Forgotten(BaseModel):
             objects=tuple(sorted({*self.objects, *objects})),
         )
 
+    def and_of(self, other: Self) -> Self:
+        """Return it with the digests of another one."""
+        return self.adding(other.photographs, other.fingerprints, other.objects)
+
     def missing_in(self, other: "Forgotten") -> int:
         """Return how many of its digests another one lacks."""
         pairs = (

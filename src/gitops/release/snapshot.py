@@ -3,6 +3,7 @@
 The rules, the gates, the diff and the status are functions of snapshots: none of them asks git for a file.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -38,7 +39,7 @@ from gitops.release.forgotten import Forgotten
 from gitops.release.licences import Licences
 from gitops.release.settings import Settings
 from gitops.release.signatures import SIGNERS
-from gitops.text import parse
+from gitops.text import json_values, parse
 from gitops.text.record import LARGEST
 
 DAGS = "dags"
@@ -229,11 +230,23 @@ class Snapshot:
     @cached_property
     def source(self) -> object:
         """The source of its data; None where its parameters name none."""
+        return self._section("data").get("source")
+
+    def limit(self, name: str) -> float:
+        """Return a limit of the section `export` of its parameters; infinity where they have no number."""
+        text = self._section("export").get(name)
+        try:
+            value = json_values.number(float(text)) if isinstance(text, str) else None
+        except ValueError:
+            return math.inf
+        return math.inf if value is None else value
+
+    def _section(self, name: str) -> dict[str, parse.Value]:
         try:
             value = parse.yaml_value(self.contents[PARAMETERS] or b"", parse.PARAMS)
         except ParseError:
-            return None
-        return parse.mapping(parse.mapping(value).get("data")).get("source")
+            return {}
+        return parse.mapping(parse.mapping(value).get(name))
 
     def _twice(self, path: str) -> str | None:
         parts = path.split("/")

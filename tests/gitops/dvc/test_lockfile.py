@@ -130,27 +130,3 @@ stages:
     assert found.data_of("prepare") == ({}, {"arrays": OTHER})
     with pytest.raises(GateError, match="not written by DVC"):
         Lock("0" * 40, b"stages: [", pipeline).data_of("train")
-
-
-@pytest.mark.parametrize(
-    ("stage", "has"),
-    [
-        ("outs: [metrics/a.json]", True),
-        ("outs: [{metrics/a.json: {cache: false}}]", True),
-        ("metrics: [a.json]\n    wdir: metrics", True),
-        ("plots: [../metrics/a.json]\n    wdir: ./src", True),
-        ("foreach: [1, 2]\n    do: {cmd: x, outs: [a.json], wdir: metrics}", True),
-        ("outs: metrics/a.json", False),
-        ("outs: [7, null, [metrics/a.json]]", False),
-        ("deps: [metrics/a.json]", False),
-        ("outs: [a.json]", False),
-    ],
-)
-def test_the_outputs_of_a_pipeline_need_no_record(stage: str, has: bool) -> None:
-    lock = Lock("0" * 40, b"", f"stages:\n  one:\n    {stage}\n".encode())
-    assert lock.has_output("metrics/a.json") is has
-
-
-def test_outputs_of_a_pipeline_that_cannot_be_read() -> None:
-    with pytest.raises(GateError, match=r"dvc\.yaml.*repair it"):
-        Lock("0" * 40, b"", b"stages: [").has_output(MODEL)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
@@ -189,7 +191,7 @@ def recording(name: str, seed: int, wrong: float, **options: str) -> tuple[Snaps
     """Return a release without a DVC remote, and the decisions that it records."""
     truth = population(1, 2000)
     decided = answers(truth, seed, wrong)
-    files = model_files(name, 1 - float((decided ^ truth).mean()))
+    files = model_files(name, 1 - float((decided ^ truth).mean()), attributes=NAMES)
     digest = json.loads(files[EVALUATION])["model_sha256"]
     known = content(truth, decided, **{"model": digest, **options})
     return release(files | lock("a" * 32)), Decisions.model_validate_json(known)
@@ -311,3 +313,24 @@ def test_the_page_names_the_fewest_images_that_show_a_dead_attribute() -> None:
         for comparisons in (1, 2, 6)
     ]
     assert fewest == [int(number) for number in stated.groups()]
+
+
+@given(count=st.integers(1, 40), gone=st.sets(st.integers(0, 45)), seed=st.integers(0, 1000))
+def test_decisions_without_some_images_are_those_about_the_others(
+    count: int, gone: set[int], seed: int
+) -> None:
+    truth = population(seed, count)
+    decided = answers(truth, seed, 0.2)
+    kept = np.array([number for number in range(count) if number not in gone], dtype=int)
+    whole = Decisions.model_validate_json(content(truth, decided))
+    found = whole.without({number.to_bytes(8, "big") for number in gone})
+    if len(kept) in (0, count):
+        assert found is whole
+        return
+    assert found.digests == [whole.digests[index] for index in kept]
+    for column, name in enumerate(NAMES):
+        one = found.attributes[name]
+        assert found.bits(one.truth) == truth[kept, column].tolist()
+        assert found.bits(one.decisions) == decided[kept, column].tolist()
+    for name, part in whole.slices.items():
+        assert found.bits(found.slices[name].images) == [whole.bits(part.images)[index] for index in kept]
