@@ -120,11 +120,11 @@ def judge(
         ),
     ]
     rows.append(_floors(measured, settings))
-    if incumbent and before and before.model_sha256 == measured.model_sha256:
-        rows.append(_same(model, incumbent, shown, records))
+    if before and before.model_sha256 == measured.model_sha256:
+        rows.append(GateResult(REGRESSION, "the same model", "no other model is compared", shown, True))
     else:
         others = {REGRESSION: incumbent, ANCHORED: best, NAMED: named}
-        rows += _beside(model, _distinct(model, others), settings, compare, records)
+        rows += _beside(model, _distinct(model, others, records), settings, compare, records)
     if not any(row.value.startswith("not known") for row in rows):
         rows += _alone(model, settings, records, known={row.gate for row in rows})
     tolerance = min(parity.tolerance, model.limit("tolerance"))
@@ -159,41 +159,32 @@ def judge(
     return rows
 
 
-def _same(model: Snapshot, incumbent: Snapshot, shown: str, records: Records) -> GateResult:
-    """Return the row of a model that is the incumbent's.
+def _distinct(
+    model: Snapshot, others: Mapping[str, Snapshot | None], records: Records
+) -> dict[str, Snapshot]:
+    """Return the releases to compare with.
 
-    A hold-out set that lost images would be the measure of the next model.
+    Of releases with one model, those count whose hold-out sets have images that the first one lacks.
     """
-    if _holdout(model) != _holdout(incumbent) and model.source == incumbent.source:
-        try:
-            own, before = records.of(model), records.of(incumbent)
-            if own and before:
-                recorded.compare(own, before)
-        except (ComparisonError, GateError) as error:
-            limit, remedy = "all images of the incumbent's hold-out set", "change it together with a training"
-            return GateResult(REGRESSION, f"not known: {error}", limit, shown, False, remedy)
-    return GateResult(REGRESSION, "the same model", "no other model is compared", shown, True)
-
-
-def _distinct(model: Snapshot, others: Mapping[str, Snapshot | None]) -> dict[str, Snapshot]:
-    """Return the releases to compare with, each model once with each of its hold-out sets."""
-    known, distinct = set[tuple[str | None, str | None]](), dict[str, Snapshot]()
+    distinct = dict[str, Snapshot]()
     for gate, release in others.items():
         if release is None or (release.model and release.model == model.model):
             continue
-        key = release.model, _holdout(release)
+        alike = [one for one in distinct.values() if one.model == release.model]
         # Without figures there is nothing to compare; if owners named the release, a row shows that
-        if key not in known if release.model else gate == NAMED:
+        if (release.model or gate == NAMED) and not any(
+            _has_images_of(one, release, records) for one in alike
+        ):
             distinct[gate] = release
-            known.add(key)
     return distinct
 
 
-def _holdout(release: Snapshot) -> str | None:
+def _has_images_of(one: Snapshot, other: Snapshot, records: Records) -> bool:
+    """Whether a hold-out set has all images of another one, as far as that is known."""
     try:
-        return release.holdout
-    except GateError:
-        return None
+        return one.holdout == other.holdout or records.lacking(one, other) == 0
+    except (ComparisonError, GateError):
+        return True
 
 
 def _beside(
@@ -254,13 +245,16 @@ def _sides(
     yield Side(gate, name, comparison, variants=variants, images=model.holdout)
     if other.holdout in (None, model.holdout) or other.source != model.source:
         return
-    if other.holdout not in records.forgotten.objects:
-        own = compare(model, other, images=other)
-        yield Side(gate, f"{name} on its own hold-out set", own, own_images=True)
-    elif before := records.of(other):
+    try:
+        comparison = compare(model, other, images=other)
+        yield Side(gate, f"{name} on its own hold-out set", comparison, own_images=True)
+    except (ComparisonError, GateError):
+        before = records.of(other) if other.holdout in records.forgotten.objects else None
+        if before is None:
+            raise
         own = records.of(model)
         if own is None:
-            raise ComparisonError(_without(model))
+            raise ComparisonError(_without(model)) from None
         answers = recorded.compare(own, before)
         yield Side(gate, f"{name} by recorded decisions", answers, own_images=True)
 
@@ -301,6 +295,8 @@ def _as_recorded(
             rows.append(GateResult(gate, f"not known: {error}", limit, "", False, remedy))
     if sides:
         shown = answered(sides, settings)
+        if left_out := max(records.forgotten_in(release) for release in others.values()):
+            why += f"; {left_out} forgotten images are left out"
         rows += [replace(row, limit=f"{row.limit} (recorded decisions: {why})") for row in shown[:1]]
         rows += shown[1:]
     return rows

@@ -7,6 +7,7 @@ of which the later one must still have: it may grow, and may not lose the images
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 
 from gitops.errors import ComparisonError
 from gitops.gates import contradictions
@@ -48,7 +49,24 @@ class Records:
         if found is None:
             return None
         _require(found, release.evaluation, release.holdout, release.commit)
-        return found.without({bytes.fromhex(one)[:DIGEST_BYTES] for one in self.forgotten.photographs})
+        return found.without(self._forgotten)
+
+    def forgotten_in(self, release: Snapshot) -> int:
+        """Return how many of its images do not count, as far as it recorded any."""
+        found = self.read(release.commit)
+        return sum(digest in self._forgotten for digest in found.digests) if found else 0
+
+    def lacking(self, one: Snapshot, other: Snapshot) -> int:
+        """Return how many images of another release a release was not evaluated on; else as `of`.
+
+        Releases of earlier code lack none that is known.
+        """
+        own, others = self.of(one), self.of(other)
+        return len(set(others.digests) - set(own.digests)) if own and others else 0
+
+    @cached_property
+    def _forgotten(self) -> frozenset[bytes]:
+        return frozenset(bytes.fromhex(one)[:DIGEST_BYTES] for one in self.forgotten.photographs)
 
 
 def _require(decisions: Decisions, claim: Evaluation, holdout: str | None, commit: str) -> None:

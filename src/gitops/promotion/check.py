@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from gitops.dvc import parameters
 from gitops.dvc.lockfile import PIPELINE
 from gitops.errors import (
+    ComparisonError,
     GateError,
     LicencesError,
     ProvenanceError,
@@ -14,6 +15,7 @@ from gitops.errors import (
 )
 from gitops.findings import Finding
 from gitops.gates import gates
+from gitops.gates.recorded import Records
 from gitops.model import metrics
 from gitops.paths import (
     CODEOWNERS,
@@ -302,12 +304,14 @@ def _figures(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Iterato
     wrong = [
         path
         for path in known
-        if recorded[path] != ours.get(path)
-        # Earlier releases recorded less; a figure that no stage makes any more may go.
-        and (recorded[path] or path in made or (path in ours and _digest(main, path)))
+        if recorded[path] != (md5 := ours.get(path))
+        # A stage that moved has no records until it runs; a figure that no stage makes any more may go.
+        and (md5 is not None or path in made)
+        and (recorded[path] or md5 is None or (md5 != theirs.get(path) and _digest(main, path)))
     ]
     must = DECISIONS in theirs or (head.model != main.model and DECISIONS in made | made_before)
-    if must and (DECISIONS not in ours or recorded[DECISIONS] is None):
+    own = ours.get(DECISIONS)
+    if must and (own is None or (recorded[DECISIONS] is None and own != theirs.get(DECISIONS))):
         wrong = [path for path in wrong if path != DECISIONS]
         yield Finding(
             DECISIONS,
@@ -330,16 +334,52 @@ def _figures(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Iterato
         command = f"git checkout {state.tip[:12]} -- {path}" if of_main else ""
         yield Finding(path, problem, remedy, rule="edited-metrics", command=command)
     if head.model and not wrong:
-        yield from _other_files(main, head)
+        yield from _other_files(state, head, ours.get(EVALUATION) != theirs.get(EVALUATION))
+        yield from _lost_images(main, head, evidence)
 
 
-def _other_files(main: Snapshot, head: Snapshot) -> Iterator[Finding]:
+def _other_files(state: ReleaseState, head: Snapshot, evaluated: bool) -> Iterator[Finding]:
     """Name the model, or the hold-out set, that `dvc.lock` records and the evaluation is not about."""
-    right, command = "restore it, or train again", "source .venv/bin/activate && dvc repro"
-    here, before = head.lock.digest(MODEL), _digest(main, MODEL)
-    if main.model and before and (main.model == head.model) != (before == here):
-        problem = f"records another {MODEL} than {EVALUATION} is about"
-        yield Finding(LOCK, problem, right, rule="edited-metrics", command=command)
-    if _digest(main, HOLDOUT) and head.holdout is None:
+    remedy, command = "restore it, or train again", "source .venv/bin/activate && dvc repro"
+    own, main = _pair(head), _pair(state.main)
+    if _contradict(own, main):
+        verified = state.verdicts.verifications(state.environments.root)
+        pairs = [_pair(release) for one in verified if (release := state.snapshot(one.release))]
+        # A release that was loaded knows better than main, whose own pair may be wrong
+        if own not in pairs and not any(_contradict(pair, main) for pair in pairs):
+            problem = f"records another {MODEL} than {EVALUATION} is about"
+            yield Finding(LOCK, problem, remedy, rule="edited-metrics", command=command)
+    if evaluated and _digest(state.main, HOLDOUT) and head.holdout is None:
         problem = f"records no {HOLDOUT}, whose images {EVALUATION} is about"
-        yield Finding(LOCK, problem, right, rule="edited-metrics", command=command)
+        yield Finding(LOCK, problem, remedy, rule="edited-metrics", command=command)
+
+
+def _pair(commit: Snapshot) -> tuple[str | None, str | None]:
+    """Return the two digests of its model: that of its evaluation, and that of its `dvc.lock`."""
+    return commit.model, _digest(commit, MODEL)
+
+
+def _contradict(one: tuple[str | None, str | None], other: tuple[str | None, str | None]) -> bool:
+    """Whether two models are equal by one digest, and differ by the other."""
+    return None not in (*one, *other) and (one[0] == other[0]) != (one[1] == other[1])
+
+
+def _lost_images(main: Snapshot, head: Snapshot, evidence: Evidence) -> Iterator[Finding]:
+    """Refuse a hold-out set without images of main's beside the same model.
+
+    Nothing would measure the next model on them.
+    """
+    if head.model != main.model or head.holdout == _digest(main, HOLDOUT):
+        return
+    records = Records(evidence.decisions, main.forgotten.and_of(head.forgotten))
+    try:
+        lacking = records.lacking(head, main)
+    except (ComparisonError, GateError):
+        return  # the gates name those of the head, and main's cannot be changed here
+    if lacking:
+        yield Finding(
+            HOLDOUT,
+            f"lacks {lacking} images of main's, beside the same model",
+            "change it together with a training",
+            rule="gate",
+        )

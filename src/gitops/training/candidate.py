@@ -150,7 +150,8 @@ def judge(
         named = anchors.named(releases.get(declared.anchor_release), declared)
         # By the code of the release that runs here: it is the only code that may.
         compare = Comparer(repository, origin, cache, lambda: incumbent)
-        rows = gates.judge(model, releases[incumbent], declared, compare, best, named, known)
+        forgotten = tip.forgotten.and_of(model.forgotten)
+        rows = gates.judge(model, releases[incumbent], declared, compare, best, named, known, forgotten)
         appended = licences.batches(repository.files(result, licences.BATCHES))
         return [*rows, licence.judge(tip.licences, model.source, appended, declared.use)]
 

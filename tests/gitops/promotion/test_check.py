@@ -171,6 +171,10 @@ def about_figures(lab: Lab, head: str) -> list[Finding]:
 
 @pytest.mark.parametrize("path", FIGURES)
 def test_figures_are_those_that_dvc_recorded(lab: Lab, path: str) -> None:
+    declared = "".join(f"    - {one}: {{cache: false}}\n" for one in FIGURES if one != DECISIONS)
+    evaluates = f"  evaluate:\n    cmd: x\n    outs:\n{declared}".encode()
+    evaluates += f"    - {path}: {{cache: false}}\n".encode() if path == DECISIONS else b""
+    lab.land({"dvc.yaml": PIPELINE + evaluates})
     files = recorded({path: b"{}", **model_files("a")})
     lab.branch("honest", files)
     assert about_figures(lab, "honest") == []
@@ -199,7 +203,7 @@ def test_nobody_leaves_out_the_decisions(lab: Lab, first: bool) -> None:
         lab.land(files)
     for name, change in {
         "uncommitted": {DECISIONS: None},
-        "unrecorded": {"dvc.lock": lock},
+        "unrecorded": {DECISIONS: b"{ }", "dvc.lock": lock},
         "undeclared": {DECISIONS: None, "dvc.lock": lock, "dvc.yaml": PIPELINE},
     }.items():
         lab.branch(name, files | change if first else change)
