@@ -48,7 +48,7 @@ class Records:
         found = self.read(release.commit)
         if found is None:
             return None
-        _require(found, release.evaluation, release.holdout, release.commit)
+        require(found, release.evaluation, release.holdout, release.commit)
         return found.without(self._forgotten)
 
     def forgotten_in(self, release: Snapshot) -> int:
@@ -69,7 +69,7 @@ class Records:
         return frozenset(bytes.fromhex(one)[:DIGEST_BYTES] for one in self.forgotten.photographs)
 
 
-def _require(decisions: Decisions, claim: Evaluation, holdout: str | None, commit: str) -> None:
+def require(decisions: Decisions, claim: Evaluation, holdout: str | None, commit: str) -> None:
     """Refuse decisions that do not belong to the evaluation beside them.
 
     Raises:

@@ -10,6 +10,7 @@ import pytest
 from face_attributes.evaluation import evaluate
 from gitops.gates.recorded import require
 from gitops.model.decisions import Decisions
+from gitops.model.evaluation import Evaluation
 from tests.support.described import fits
 
 
@@ -38,7 +39,7 @@ def test_other_parts_can_read_what_the_stages_write(made):
 def test_the_decisions_give_the_accuracies_and_know_the_images(made):
     found = Decisions.model_validate_json((made.home / "metrics/decisions.json").read_bytes())
     figures = json.loads(made.evaluation.read_text())
-    require(found, figures["model_sha256"], figures["mean_accuracy"], found.holdout_md5, "a" * 40)
+    require(found, Evaluation.model_validate(figures), found.holdout_md5, "a" * 40)
     assert found.holdout_md5 == hashlib.md5(made.holdout.read_bytes(), usedforsecurity=False).hexdigest()
     table = pq.read_table(made.holdout)
     assert found.digests == [hashlib.sha256(one.as_py()).digest()[:8] for one in table["jpeg"]]
