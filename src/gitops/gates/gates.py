@@ -21,7 +21,7 @@ from gitops.gates.rows import ANCHORED, NAMED, NAMES, REGRESSION, Side, answered
 from gitops.model.decisions import Decisions
 from gitops.model.evaluation import Evaluation
 from gitops.paths import DECISIONS
-from gitops.release.forgotten import Forgotten
+from gitops.release.forgotten import NOBODY, Forgotten
 from gitops.release.settings import Settings
 from gitops.release.snapshot import Snapshot
 from gitops.release.verdicts import VERIFIED, tag_name
@@ -31,7 +31,6 @@ _STANDARD_ERRORS = 2.0
 _ENOUGH_RARE = 50
 _IN_INTERVAL = 2 * 1.96
 _FEW = 3
-_NOBODY = Forgotten()
 
 COLUMNS = ("gate", "value", "limit", "incumbent", "passes")
 
@@ -76,7 +75,7 @@ def judge(
     best: Snapshot | None = None,
     named: Snapshot | None = None,
     decisions: Callable[[str], Decisions | None] = lambda _: None,
-    forgotten: Forgotten = _NOBODY,
+    forgotten: Forgotten = NOBODY,
 ) -> list[GateResult]:
     """Compare a model with the gates of an environment.
 
@@ -127,7 +126,7 @@ def judge(
         rows += _beside(model, _distinct(model, others, records), settings, compare, records)
     if not any(row.value.startswith("not known") for row in rows):
         rows += _alone(model, settings, records, known={row.gate for row in rows})
-    tolerance = min(parity.tolerance, model.limit("tolerance"))
+    tolerance = min(parity.tolerance, model.export_limit("tolerance"))
     rows.append(
         GateResult(
             "ONNX equals PyTorch",
@@ -137,7 +136,7 @@ def judge(
             parity.max_difference <= tolerance and parity.decisions_changed == 0,
         )
     )
-    most = min(parity.max_accuracy_loss, model.limit("max_accuracy_loss"))
+    most = min(parity.max_accuracy_loss, model.export_limit("max_accuracy_loss"))
     rows.append(
         GateResult(
             "quantisation loss",

@@ -15,13 +15,12 @@ from gitops.gates.comparison import Answers, AttributeDifference, Cell, Differen
 from gitops.gates.significance import p_below_zero, p_sign
 from gitops.model.decisions import DIGEST_BYTES, EVERYBODY, Decisions
 from gitops.model.evaluation import Evaluation
-from gitops.release.forgotten import Forgotten
+from gitops.release.forgotten import NOBODY, Forgotten
 from gitops.release.snapshot import Snapshot
 
 _Z = 1.96
 _SLICE_MINIMUM = 30  # images, as for a comparison of models
 _APART = 0.0005  # two accuracies of the same decisions, rounded
-_NOBODY = Forgotten()
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Records:
     """
 
     read: Callable[[str], Decisions | None]
-    forgotten: Forgotten = _NOBODY
+    forgotten: Forgotten = NOBODY
 
     def of(self, release: Snapshot) -> Decisions | None:
         """Return those of a release; releases of earlier code recorded none.

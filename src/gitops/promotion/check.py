@@ -280,7 +280,7 @@ def _made(evidence: Evidence, commit: Snapshot) -> frozenset[str] | None:
 
 
 def _undeclared(main: Snapshot, head: Snapshot, evidence: Evidence) -> Iterator[Finding]:
-    """Refuse a `dvc.yaml` that makes decisions no more: the next model would come without them."""
+    """Refuse a `dvc.yaml` whose stages no longer make the decisions that the next model needs."""
     before, after = _made(evidence, main), _made(evidence, head)
     if before is not None and after is not None and DECISIONS in before - after:
         yield Finding(
@@ -329,7 +329,7 @@ def _figures(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Iterato
         else:
             problem = f"has no record in {LOCK}" if md5 else f"is missing, and a stage of {PIPELINE} makes it"
         remedy = "Was it edited by hand? Restore it, or run: source .venv/bin/activate && dvc repro"
-        # Else main has the figures of another training
+        # Main may have the figures of another training
         of_main = right is not None and right == theirs.get(path)
         command = f"git checkout {state.tip[:12]} -- {path}" if of_main else ""
         yield Finding(path, problem, remedy, rule="edited-metrics", command=command)
@@ -375,11 +375,11 @@ def _lost_images(main: Snapshot, head: Snapshot, evidence: Evidence) -> Iterator
     try:
         lacking = records.lacking(head, main)
     except (ComparisonError, GateError):
-        return  # the gates name those of the head, and main's cannot be changed here
+        return  # `_model` names those of the head, and this change cannot repair those of main
     if lacking:
         yield Finding(
             HOLDOUT,
-            f"lacks {lacking} images of main's, beside the same model",
+            f"lacks {lacking} of main's images, beside the same model",
             "change it together with a training",
             rule="gate",
         )

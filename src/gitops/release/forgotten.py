@@ -84,3 +84,6 @@ class Forgotten(BaseModel):
             return []
         gone = set(self.objects)
         return [path for path, digest in lock.digests().items() if digest in gone]
+
+
+NOBODY = Forgotten()

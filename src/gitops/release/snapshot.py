@@ -232,7 +232,7 @@ class Snapshot:
         """The source of its data; None where its parameters name none."""
         return self._section("data").get("source")
 
-    def limit(self, name: str) -> float:
+    def export_limit(self, name: str) -> float:
         """Return a limit of the section `export` of its parameters; infinity where they have no number."""
         text = self._section("export").get(name)
         try:

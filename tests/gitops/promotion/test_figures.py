@@ -128,7 +128,7 @@ def test_a_hold_out_set_loses_no_images_beside_the_same_model(
 ) -> None:
     lab.branch("smaller", training("a", GOOD, easy(), OTHER))
     [line] = found(lab, "smaller", compare)
-    assert line.startswith("data/holdout.parquet: lacks 459 images of main's, beside the same model")
+    assert line.startswith("data/holdout.parquet: lacks 459 of main's images, beside the same model")
 
 
 def test_a_hold_out_set_may_grow_beside_the_same_model(lab: Lab) -> None:
@@ -183,7 +183,7 @@ def test_a_release_follows_an_erasure(
     # Images that nobody asked to forget are still images that a model lost
     lab.branch("c", training(name, decided, ALL[3:], OTHER))
     [line] = found(lab, "c", compare)
-    assert ("1 of the 1998 images" if name == "equal" else "lacks 1 images of main's") in line
+    assert ("1 of the 1998 images" if name == "equal" else "lacks 1 of main's images") in line
 
 
 @pytest.mark.parametrize("remote", [True, False])
@@ -429,7 +429,7 @@ def test_corrected_labels_beside_the_same_model_measure_the_next_one(lab: Lab) -
 def test_another_source_does_not_hide_lost_images(lab: Lab, runs: dict[str, bytes]) -> None:
     parameters = b"profile: full\ndata: {source: celeba}\ntrain:\n  learning_rate: 0.1\n"
     lab.branch("b", training("a", GOOD, easy(), OTHER) | {"params.yaml": parameters})
-    assert any("lacks 459 images of main's" in one for one in found(lab, "b"))
+    assert any("lacks 459 of main's images" in one for one in found(lab, "b"))
 
 
 def test_a_model_that_came_back_is_promoted_on_another_hold_out_set(lab: Lab, runs: dict[str, bytes]) -> None:
