@@ -80,6 +80,8 @@ def require(decisions: Decisions, claim: Evaluation, holdout: str | None, commit
         problem = "are those of another model"
     elif holdout is not None and decisions.holdout_md5 != holdout:
         problem = "are about another hold-out set"
+    elif decisions.samples != claim.samples:
+        problem = f"are about {decisions.samples} images, and the evaluation about {claim.samples}"
     elif abs(decisions.accuracy - claim.mean_accuracy) > _APART:
         problem = f"give the accuracy {decisions.accuracy:.4f}, and the evaluation {claim.mean_accuracy:.4f}"
     elif parts:

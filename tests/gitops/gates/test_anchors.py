@@ -62,7 +62,7 @@ class World:
         truth, decided = self.truth[images], decided[images]
         accuracy = 1 - float((truth ^ decided).mean())
         md5 = f"{images.start:016x}{images.stop:016x}"
-        written = model_files(f"m{seed}", accuracy, attributes=NAMES)
+        written = model_files(f"m{seed}", accuracy, samples=len(truth), attributes=NAMES)
         made = release(written | lock(md5) | source("synthetic") | files)
         self.releases[made.commit] = made
         self.verdicts.append(verdict(made, accuracy))

@@ -180,7 +180,7 @@ def test_models_and_recorded_decisions_are_counted_alike() -> None:
 
 
 def first(decided: np.ndarray) -> tuple[Snapshot, Decisions]:
-    files = model_files("a", float((decided == TRUTH).mean()), attributes=NAMES)
+    files = model_files("a", float((decided == TRUTH).mean()), samples=IMAGES, attributes=NAMES)
     digest = json.loads(files[EVALUATION])["model_sha256"]
     return release(files | lock("a" * 32)), decisions(decided, digest)
 

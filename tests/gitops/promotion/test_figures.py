@@ -305,6 +305,12 @@ def test_no_attribute_is_left_out_of_one_file(lab: Lab, of: str) -> None:
     assert any("not about the same attributes and slices: Smiling" in one for one in found(lab, "silent"))
 
 
+def test_the_evaluation_is_about_as_many_images_as_the_decisions(lab: Lab) -> None:
+    """Of few images, no attribute would be judged."""
+    lab.branch("a", changed(training("a", GOOD), EVALUATION, samples=10))
+    assert any("are about 2000 images, and the evaluation about 10" in one for one in found(lab, "a"))
+
+
 def test_no_slice_is_left_out_of_the_decisions(lab: Lab) -> None:
     row = {"accuracy": 0.94, "count": 800, "by": "Male"}
     files = changed(training("a", GOOD), EVALUATION, slices={"Male": row})
